@@ -1,0 +1,165 @@
+"""A record's DAG-CBOR as the JSON form of the data model: ``{"$link": ...}`` and ``{"$bytes": ...}``.
+
+Strict and bounded: a record block is a stranger's bytes. Sources: https://atproto.com/specs/data-model and
+https://ipld.io/specs/codecs/dag-cbor/spec/#strictness.
+
+What the specifications leave open is decided here:
+
+- A record is at most ``MAX_RECORD_BYTES`` of CBOR and ``MAX_DEPTH`` containers deep. The largest real record
+  seen has 29 KB, the deepest 17 levels; PDSes refuse 1 MB.
+- Integers beyond signed 64 bits are refused: no column and few languages hold them.
+- A tag 42 must hold a CIDv1.
+- A map with a key ``$link`` or ``$bytes`` is a mistake of the record's author but his data: it is kept, and the
+  record counts as not exact, since its JSON reads as if it held a real link or real bytes.
+- What ``$type`` says is not looked at: a repo's records are what its MST holds, and readers filter by type.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Any, Final
+
+import libipld
+import orjson
+
+from headwater.cid import CID_LENGTH, PREFIX_LENGTH, PREFIXES, cid_text
+from headwater.dagcbor import MAX_DEPTH, FloatError, Link, NotStrictError, TooDeepError, decode
+from headwater.errors import InvalidInputError, Reason
+
+MAX_RECORD_BYTES: Final = 1_000_000
+
+_INT64: Final = range(-(1 << 63), 1 << 63)
+# Up to these lengths, the longer one only with few containers, lying lengths cost milliseconds; looking for them
+# costs more.
+_MAX_UNCOUNTED_BYTES: Final = 1_024
+_MAX_UNCHECKED_BYTES: Final = 16_384
+_MAP: Final = 5
+# Version, codec, hash function and digest length, each a varint (https://github.com/multiformats/cid).
+_CID_FIELDS: Final = 4
+_FLOAT64: Final = 0xFB
+_NO_CONTAINER_HEADS: Final = bytes(byte for byte in range(256) if byte >> 5 not in (4, _MAP))
+
+# Heads of integers that may exceed 64 bits with a sign; strings can hold the same bytes.
+_LARGE_UNSIGNED: Final = re.compile(rb"\x1b[\x80-\xff]").search
+_TAG: Final = 0xD8
+_LINK_TAG: Final = b"\xd8\x2a"
+_USUAL_LINKS: Final = re.compile(rb"\xd8\x2a\x58\x25\x00\x01[\x55\x71]\x12\x20").findall
+_LARGE_NEGATIVE: Final = re.compile(rb"\x3b[\x80-\xff]").search
+# What a key that the JSON form reserves contains. One pattern takes half as long as two looks for a string.
+_RESERVED_KEY: Final = re.compile(rb"\$(?:link|bytes)").search
+
+
+_decode: Final = libipld.decode_dag_cbor
+_encode: Final = libipld.encode_dag_cbor
+_dumps: Final = orjson.dumps
+
+
+def json_form(block: bytes) -> tuple[dict[str, Any], bytes, bool]:
+    """The record in a block as values, as JSON text in UTF-8, and whether the text holds it exactly.
+
+    Among the values, links and byte strings may still be bytes; in the text they are ``{"$link": ...}`` and
+    ``{"$bytes": ...}``.
+
+    Most blocks go a fast way. Its decoder is lenient, but what it took leniently comes out differently when encoded
+    again. It gives links as bytes, and the encoder makes a link of bytes that read as a CID, so a byte string that
+    only looks like one comes out differently too. Hence bytes that are a CID are a link there, and others are not.
+
+    Raises InvalidInputError: RECORD_TOO_LARGE, RECORD_TOO_DEEP, RECORD_CBOR (malformed or not canonical),
+    RECORD_FLOAT, RECORD_INTEGER, RECORD_NOT_MAP.
+    """
+    if len(block) > MAX_RECORD_BYTES:
+        raise InvalidInputError(Reason.RECORD_TOO_LARGE, f"{len(block)} bytes of CBOR")
+    if not _is_unusual(block):
+        try:
+            value = _decode(block)
+            if _encode(value) == block and type(value) is dict:
+                text = _dumps(value, _json_of_bytes)
+                if len(block) <= MAX_DEPTH or text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
+                    return value, text, True
+        except (ValueError, RecursionError, orjson.JSONEncodeError):
+            pass  # whatever it was, the exact reader says it
+    return _unusual_form(block)
+
+
+def _is_unusual(block: bytes) -> bool:
+    """Whether a block needs the exact reader, for what the fast one would take wrongly or pay dearly for.
+
+    A look for one byte costs a fifth of a look for a pattern, and mostly there is none.
+    """
+    size = len(block)
+    return (
+        size > _MAX_UNCHECKED_BYTES
+        or (size > _MAX_UNCOUNTED_BYTES and len(block.translate(None, _NO_CONTAINER_HEADS)) > MAX_DEPTH)
+        or _FLOAT64 in block
+        or (0x1B in block and _LARGE_UNSIGNED(block) is not None)
+        or (0x3B in block and _LARGE_NEGATIVE(block) is not None)
+        or (_TAG in block and block.count(_LINK_TAG) != len(_USUAL_LINKS(block)))
+        or _RESERVED_KEY(block) is not None
+    )
+
+
+def _unusual_form(block: bytes) -> tuple[dict[str, Any], bytes, bool]:
+    decoded = _checked(block)
+    if not isinstance(decoded, dict):
+        raise InvalidInputError(Reason.RECORD_NOT_MAP, f"a record is a map, not {block[:20]!r}")
+    value = _converted(decoded)
+    return value, _dumps(value), not _has_reserved_key(decoded)
+
+
+def _json_of_bytes(value: Any) -> dict[str, str]:
+    if len(value) == CID_LENGTH and value[:PREFIX_LENGTH] in PREFIXES:
+        return {"$link": cid_text(value)}
+    return _bytes_form(value)
+
+
+def _checked(block: bytes) -> Any:
+    """The value of any block; slower, and with the exact reason for a refusal."""
+    try:
+        return decode(block)
+    except TooDeepError as error:
+        raise InvalidInputError(Reason.RECORD_TOO_DEEP, str(error)) from None
+    except FloatError as error:
+        raise InvalidInputError(Reason.RECORD_FLOAT, str(error)) from None
+    except NotStrictError as error:
+        raise InvalidInputError(Reason.RECORD_CBOR, str(error)[:200]) from None
+
+
+def _converted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _converted(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_converted(item) for item in value]
+    if isinstance(value, bytes):
+        return _bytes_form(value)
+    if isinstance(value, Link):
+        return {"$link": _link_text(value.cid)}
+    if isinstance(value, int) and value not in _INT64:
+        raise InvalidInputError(Reason.RECORD_INTEGER, str(value))
+    return value
+
+
+def _link_text(cid: bytes) -> str:
+    """A CIDv1 of any codec and hash in base32. Raises InvalidInputError(RECORD_CBOR) for other bytes."""
+    at = 0
+    fields: list[bytes] = []
+    while at < len(cid) and len(fields) < _CID_FIELDS:
+        start = at
+        while at < len(cid) - 1 and cid[at] & 0x80:
+            at += 1
+        at += 1
+        fields.append(cid[start:at])
+    if len(fields) < _CID_FIELDS or fields[0] != b"\x01" or len(fields[3]) > 1 or fields[3][0] != len(cid) - at:
+        raise InvalidInputError(Reason.RECORD_CBOR, "a link that is no CIDv1")
+    return "b" + base64.b32encode(cid).decode().lower().rstrip("=")
+
+
+def _has_reserved_key(value: Any) -> bool:
+    if isinstance(value, dict):
+        return "$link" in value or "$bytes" in value or any(_has_reserved_key(item) for item in value.values())
+    return isinstance(value, list) and any(_has_reserved_key(item) for item in value)
+
+
+def _bytes_form(value: Any) -> dict[str, str]:
+    """``{"$bytes": ...}``: base64 without padding."""
+    return {"$bytes": base64.b64encode(value).decode().rstrip("=")}

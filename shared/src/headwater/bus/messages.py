@@ -1,0 +1,175 @@
+"""The messages of the record lanes: columnar batches in MessagePack, and how they are encoded.
+
+A batch holds the records of one repo, decoded: each record's JSON text (``$link`` and ``$bytes`` as in the data
+model, https://atproto.com/specs/data-model), its effective time and its subject. Whoever reads the bus reads that;
+the indexer hands the columns to COPY and parses no record. Metadata stands once per batch.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from headwater.errors import InvalidInputError, Reason
+
+MAX_RECORDS_PER_BATCH = 1_000
+"""More records than this do not go into one message."""
+MAX_BATCH_BYTES = 512 * 1024
+"""A batch is closed at this many bytes of JSON; a single larger record travels alone."""
+
+
+class Outcome(StrEnum):
+    """How a snapshot's publishing ended."""
+
+    COMPLETE = "complete"
+    UNCHANGED = "unchanged"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Rows(msgspec.Struct, frozen=True):
+    """Records as columns of equal length; row ``i`` is the i-th element of each.
+
+    ``created_at`` is the effective time in microseconds since 1970. ``raw`` maps a row's index to its original
+    block, for the few records whose value the JSON cannot hold (U+0000).
+    """
+
+    collection: list[str] = []
+    rkey: list[str] = []
+    cid: list[str] = []
+    created_at: list[int] = []
+    subject: list[str | None] = []
+    record: list[str] = []
+    raw: dict[int, bytes] = {}
+
+    def __len__(self) -> int:
+        return len(self.rkey)
+
+
+class Keys(msgspec.Struct, frozen=True):
+    """Record keys as columns of equal length."""
+
+    collection: list[str] = []
+    rkey: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self.rkey)
+
+
+class SnapshotBatch(msgspec.Struct, frozen=True, tag="snapshot_batch", kw_only=True):
+    """Part ``batch`` (from 0) of one repo's snapshot at ``rev``.
+
+    ``put`` are the records in scope. ``held`` are records outside the scope, sent when the table already holds rows
+    of the repo: they refresh a row that exists and never make one. ``keys`` are keys outside the scope without
+    content: the sweep must not take their rows for vanished. ``whole`` is true when the scope is the whole repo;
+    ``held`` and ``keys`` are empty then.
+    """
+
+    did: str
+    rev: str
+    job: str
+    attempt: int
+    epoch: int
+    whole: bool
+    batch: int
+    put: Rows = Rows()
+    held: Rows = Rows()
+    keys: Keys = Keys()
+
+
+class SnapshotEnd(msgspec.Struct, frozen=True, tag="snapshot_end", kw_only=True):
+    """The last message of a job's attempt: what must be committed before the sweep may run, or why there is nothing.
+
+    ``batches`` and ``records`` (the ``put`` rows of all batches) are totals. ``rev`` and ``data`` (the CID of the
+    MST's root) are of the commit; empty when the outcome is failed or cancelled before one was verified.
+    ``cutoff_us`` is the scope: None is all time. ``rejected`` counts refused records by reason.
+    ``reason`` and ``detail`` say why an outcome is failed.
+    """
+
+    did: str
+    job: str
+    attempt: int
+    epoch: int
+    lane: str
+    outcome: Outcome
+    rev: str = ""
+    data: str = ""
+    whole: bool = False
+    cutoff_us: int | None = None
+    batches: int = 0
+    records: int = 0
+    rejected: dict[str, int] = {}
+    handle: str | None = None
+    pds: str | None = None
+    reason: str | None = None
+    detail: str | None = None
+
+
+class LiveCommit(msgspec.Struct, frozen=True, kw_only=True):
+    """One verified commit from the firehose: the records it wrote and the keys it deleted, all at ``rev``."""
+
+    did: str
+    rev: str
+    data: str
+    seq: int
+    since: str | None = None
+    prev_data: str | None = None
+    put: Rows = Rows()
+    delete: Keys = Keys()
+
+
+class LiveBatch(msgspec.Struct, frozen=True, tag="live_batch", kw_only=True):
+    """Commits of one partition, in the relay's order."""
+
+    relay: str
+    commits: list[LiveCommit]
+
+
+BackfillMessage = SnapshotBatch | SnapshotEnd
+
+_encoder = msgspec.msgpack.Encoder()
+_backfill = msgspec.msgpack.Decoder(SnapshotBatch | SnapshotEnd)
+_live = msgspec.msgpack.Decoder(LiveBatch)
+
+
+def encode(message: SnapshotBatch | SnapshotEnd | LiveBatch) -> bytes:
+    """A message of the record lanes as MessagePack."""
+    return _encoder.encode(message)
+
+
+def decode_backfill(payload: bytes) -> BackfillMessage:
+    """A message of ``records.backfill``. Raises InvalidInputError(MESSAGE_MALFORMED)."""
+    try:
+        message: BackfillMessage = _backfill.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidInputError(Reason.MESSAGE_MALFORMED, str(error)) from error
+    if isinstance(message, SnapshotBatch):
+        _check_rows(message.put)
+        _check_rows(message.held)
+        _check_keys(message.keys)
+    return message
+
+
+def decode_live(payload: bytes) -> LiveBatch:
+    """A message of ``records.live``. Raises InvalidInputError(MESSAGE_MALFORMED)."""
+    try:
+        message: LiveBatch = _live.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidInputError(Reason.MESSAGE_MALFORMED, str(error)) from error
+    for commit in message.commits:
+        _check_rows(commit.put)
+        _check_keys(commit.delete)
+    return message
+
+
+def _check_rows(rows: Rows) -> None:
+    size = len(rows.rkey)
+    columns = (rows.collection, rows.cid, rows.created_at, rows.subject, rows.record)
+    if any(len(column) != size for column in columns):
+        raise InvalidInputError(Reason.MESSAGE_MALFORMED, "columns of unequal length")
+
+
+def _check_keys(keys: Keys) -> None:
+    if len(keys.collection) != len(keys.rkey):
+        raise InvalidInputError(Reason.MESSAGE_MALFORMED, "columns of unequal length")

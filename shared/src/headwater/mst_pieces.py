@@ -1,0 +1,120 @@
+"""A tree node taken apart into the encoded pieces of its entries, so that a changed one is put together again cheaply.
+
+Of a node's entries a change touches one or two; the others' bytes go into the new node as they are. A piece is
+matched against the one encoding that an entry has (``headwater.mst_node``), which is what makes it safe to keep: a
+node that is not all made of such pieces is refused.
+
+Digests are the 32 bytes of a CID behind its prefix: all links of a tree go to dag-cbor blocks.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from headwater.cid import DAG_CBOR_PREFIX
+from headwater.errors import InvalidInputError, Reason
+from headwater.mst_node import MAX_KEY_BYTES, common_prefix_len, encode_entry, encode_head, parse_node
+
+_LINK: Final = rb"\xd8\x2a\x58\x25\x00\x01\x71\x12\x20"
+DIGEST_BYTES: Final = 32
+# A piece ends with t's digest, v's name and link, and v's digest.
+_VALUE_FROM_END: Final = DIGEST_BYTES + 11
+_TREE_FROM_END: Final = _VALUE_FROM_END + DIGEST_BYTES
+_NO_LEFT: Final = b"\x61l\xf6"
+_LEFT: Final = b"\x61l\xd8\x2a\x58\x25\x00" + DAG_CBOR_PREFIX
+# The length of a key's suffix, the suffix (keys are printable ASCII), p, the digests of t (if any) and v.
+_find_pieces: Final = re.compile(
+    rb"(\xa4\x61k([\x40-\x57]|\x58.|\x59..)([!-~]+)\x61p([\x00-\x17]|\x18.|\x19..)"
+    rb"\x61t(?:\xf6|" + _LINK + rb"(.{32}))\x61v" + _LINK + rb"(.{32}))",
+    re.DOTALL,
+).findall
+
+_BYTES: Final = 0x40
+_ARRAY: Final = 0x80
+_NODE_START: Final = b"\xa2\x61e"
+_HEADS: Final = tuple(_NODE_START + encode_head(_ARRAY, count) for count in range(100))
+_LENGTH: Final = {encode_head(_BYTES, length): length for length in range(MAX_KEY_BYTES + 1)}
+_SHARED: Final = {encode_head(0, length): length for length in range(MAX_KEY_BYTES + 1)}
+
+
+class NodePieces(NamedTuple):
+    """A node as columns, for its reader to keep and change.
+
+    ``trees`` has one digest more than there are keys: what lies before, between and behind them. None stands for no
+    subtree; a reader may put it for a piece that no longer fits.
+    """
+
+    pieces: list[bytes | None]
+    keys: list[bytes]
+    values: list[bytes]
+    trees: list[bytes | None]
+
+
+def split_node(block: bytes) -> NodePieces:
+    """Take a node apart; its keys are in strictly ascending order and compressed as they must be.
+
+    Raises InvalidInputError like ``headwater.mst_node.parse_node``, and MST_KEY for a key that is not printable ASCII.
+    """
+    node = _split(block)
+    if node is None:
+        # The slower reader knows why.
+        parse_node(block)
+        raise InvalidInputError(Reason.MST_KEY, "a key that is not printable ASCII")
+    return node
+
+
+def encode_piece(before: bytes, key: bytes, value: bytes, tree: bytes | None) -> bytes:
+    """The piece of a key that stands behind ``before`` (empty: it is the first), with its digests."""
+    shared = common_prefix_len(before, key)
+    return encode_entry(key[shared:], shared, DAG_CBOR_PREFIX + value, None if tree is None else DAG_CBOR_PREFIX + tree)
+
+
+def relink_piece(piece: bytes, tree: bytes) -> bytes:
+    """The piece with another subtree's digest in place of the one that it has."""
+    return piece[:-_TREE_FROM_END] + tree + piece[-_VALUE_FROM_END:]
+
+
+def revalue_piece(piece: bytes, value: bytes) -> bytes:
+    """The piece with another value."""
+    return piece[:-DIGEST_BYTES] + value
+
+
+def join_node(pieces: list[bytes], left: bytes | None) -> bytes:
+    """The node of these pieces, ``left`` the digest of the subtree before them."""
+    last = _NO_LEFT if left is None else _LEFT + left
+    return b"".join((_head(len(pieces)), *pieces, last))
+
+
+def _head(count: int) -> bytes:
+    return _HEADS[count] if count < len(_HEADS) else _NODE_START + encode_head(_ARRAY, count)
+
+
+def _split(block: bytes) -> NodePieces | None:
+    found = _find_pieces(block)
+    pieces: list[bytes | None] = []
+    keys: list[bytes] = []
+    values: list[bytes] = []
+    trees: list[bytes | None] = [None]
+    head = _head(len(found))
+    size = len(head)
+    before = b""
+    for piece, length, suffix, p, tree, value in found:
+        shared = _SHARED.get(p)
+        if shared is None or _LENGTH.get(length) != len(suffix):
+            return None
+        # Where a key leaves the one before it, its byte is greater: order and compression in one (mst_node).
+        if shared > len(before) or (shared < len(before) and suffix[0] <= before[shared]):
+            return None
+        before = before[:shared] + suffix
+        size += len(piece)
+        pieces.append(piece)
+        keys.append(before)
+        values.append(value)
+        trees.append(tree or None)
+    last = block[size:]
+    if last != _NO_LEFT:
+        if last[:-DIGEST_BYTES] != _LEFT:
+            return None
+        trees[0] = last[-DIGEST_BYTES:]
+    return NodePieces(pieces, keys, values, trees) if block.startswith(head) else None
