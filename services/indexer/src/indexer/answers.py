@@ -1,0 +1,65 @@
+"""What the indexer answers over request and reply."""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg
+
+from headwater.bus.queries import AccountSettings, AccountStats, CollectionCount, RepoState
+from indexer.database import Database, translated
+from indexer.statements import SQL
+
+
+class Answers:
+    """Questions about one account, one at a time. All raise TransientError when Postgres is away."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._turn = asyncio.Lock()
+
+    async def repo_state(self, did: str) -> RepoState:
+        """What the table knows of a repo before a snapshot of it is fetched."""
+        (row,) = await self._fetch("repo_state", did)
+        return RepoState(
+            did=did,
+            epoch=row["epoch"],
+            held=row["held"],
+            floor_rev=row["floor_rev"],
+            scoped_rev=row["scoped_rev"],
+            scoped_cutoff_us=row["scoped_cutoff"],
+            opted_out=row["opted_out"],
+        )
+
+    async def account_stats(self, did: str) -> AccountStats:
+        """How many records the table holds of an account."""
+        counts = [
+            CollectionCount(
+                collection=row["collection"],
+                records=row["records"],
+                first_at_us=row["first_at"],
+                last_at_us=row["last_at"],
+            )
+            for row in await self._fetch("account_stats", did)
+        ]
+        return AccountStats(did=did, records=sum(count.records for count in counts), collections=counts)
+
+    async def account_settings(self, did: str) -> AccountSettings:
+        """An account's settings and the state of its repo."""
+        (row,) = await self._fetch("account_settings", did)
+        return AccountSettings(
+            did=did,
+            handle=row["handle"],
+            pds=row["pds"],
+            status=row["status"],
+            rev=row["rev"],
+            last_backfill_at_us=row["last_backfill_at"],
+            last_backfill_days=row["last_backfill_days"],
+            opted_out=row["opted_out"],
+        )
+
+    async def _fetch(self, name: str, did: str) -> list[asyncpg.Record]:
+        async with self._turn:
+            connection = await self._database.connection()
+            with translated():
+                return list(await connection.fetch(SQL[name], did))

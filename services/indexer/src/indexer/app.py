@@ -1,0 +1,147 @@
+"""The composition root of the indexer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from faststream.asgi import AsgiFastStream
+from nats.aio.client import Client
+
+from headwater.backoff import backoff_seconds
+from headwater.bus.job_store import JobStore
+from headwater.bus.messages import BackfillMessage, LiveBatch, decode_backfill, decode_live
+from headwater.bus.streams import (
+    BUCKET_JOBS,
+    BUCKET_WORKERS,
+    STREAM_BACKFILL,
+    STREAM_LIVE,
+    apply_topology,
+    backfill_consumer,
+    live_consumer,
+)
+from headwater.bus.subjects import owned_partitions
+from headwater.errors import TransientError
+from headwater.health import Readiness, health_routes
+from headwater.presence import Presence
+from headwater.service import Tasks, asgi_app, nats_broker, watch_bus
+from indexer import backfill_lane, live_lane
+from indexer.answers import Answers
+from indexer.database import Database, translated
+from indexer.dead_letters import DeadLetters
+from indexer.figures import indexer_figures
+from indexer.handlers import answer_questions
+from indexer.lane import Lane, LaneConfig
+from indexer.migrate import migrate
+from indexer.ownership import Ownership
+from indexer.retention import keep_forgetting
+from indexer.settings import IndexerSettings
+
+log = logging.getLogger("indexer")
+
+SERVICE = "indexer"
+_LINGER_SECONDS = 0.05
+"""A snapshot can wait so long for others to share its transaction; a live post must not."""
+
+
+def build(settings: IndexerSettings, tasks: Tasks) -> AsgiFastStream:
+    """The service as an ASGI application."""
+    readiness = Readiness("nats", "postgres", "schema", "partitions")
+    broker = nats_broker(settings, SERVICE)
+    databases = {name: _database(settings, name) for name in ("live", "backfill", "answers", "locks", "retention")}
+    answer_questions(broker, Answers(databases["answers"]))
+
+    @asynccontextmanager
+    async def work() -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for database in databases.values():
+                stack.push_async_callback(database.close)
+            client = await broker.connect()
+            js = client.jetstream()
+            await apply_topology(js)
+            tasks.start(watch_bus(client, readiness), "watch_bus")
+            tasks.start(_work(settings, client, databases, readiness), "work")
+            stack.push_async_callback(tasks.stop)
+            bucket = await js.key_value(BUCKET_WORKERS)
+            await stack.enter_async_context(
+                Presence(
+                    bucket, SERVICE, settings.worker_id, settings.worker_count, readiness, figures=indexer_figures()
+                )
+            )
+            yield
+
+    return asgi_app(broker, work, health_routes(SERVICE, readiness))
+
+
+def _database(settings: IndexerSettings, name: str) -> Database:
+    application = f"headwater {SERVICE} {settings.worker_id} {name}"
+    return Database(settings.database_url, application, writes=name in ("live", "backfill"))
+
+
+async def _work(
+    settings: IndexerSettings, client: Client, databases: dict[str, Database], readiness: Readiness
+) -> None:
+    """Migrate, then take partitions and write, until cancelled."""
+    await _migrate(databases["locks"], readiness)
+    js = client.jetstream()
+    dead = DeadLetters(js)
+    wanted = owned_partitions(settings.worker_id, settings.worker_count)
+    ownership = Ownership(databases["locks"], wanted, readiness)
+    live = live_lane.LiveWriter(databases["live"], dead)
+    backfill = backfill_lane.BackfillWriter(databases["backfill"], JobStore(await js.key_value(BUCKET_JOBS)), dead)
+    lanes = (
+        Lane(_live_config(settings, live), client, ownership, dead),
+        Lane(_backfill_config(settings, backfill), client, ownership, dead),
+    )
+    async with asyncio.TaskGroup() as group:
+        group.create_task(ownership.run(), name="ownership")
+        for lane in lanes:
+            group.create_task(lane.run())
+        days = {"tombstone_days": settings.headwater_tombstone_days, "job_days": settings.headwater_job_days}
+        group.create_task(keep_forgetting(databases["retention"], **days), name="retention")
+
+
+async def _migrate(database: Database, readiness: Readiness) -> None:
+    attempt = 0
+    while True:
+        try:
+            connection = await database.connection()
+            with translated():
+                await migrate(connection)
+        except TransientError as error:
+            attempt += 1
+            readiness.unmet("schema", f"Postgres does not answer: {error}")
+            log.warning("not migrated yet: %s", error)
+            await asyncio.sleep(backoff_seconds(attempt, cap=5.0))
+        else:
+            readiness.met("schema")
+            return
+
+
+def _live_config(settings: IndexerSettings, writer: live_lane.LiveWriter) -> LaneConfig[LiveBatch]:
+    return LaneConfig(
+        name="live",
+        stream=STREAM_LIVE,
+        consumer=live_consumer,
+        decode=decode_live,
+        weigh=live_lane.weight,
+        write=writer.write,
+        group_rows=settings.headwater_indexer_group_rows,
+        held_bytes=settings.headwater_indexer_live_bytes,
+    )
+
+
+def _backfill_config(settings: IndexerSettings, writer: backfill_lane.BackfillWriter) -> LaneConfig[BackfillMessage]:
+    return LaneConfig(
+        name="backfill",
+        stream=STREAM_BACKFILL,
+        consumer=backfill_consumer,
+        decode=decode_backfill,
+        weigh=backfill_lane.weight,
+        write=writer.write,
+        group_rows=settings.headwater_indexer_group_rows,
+        held_bytes=settings.headwater_indexer_backfill_bytes,
+        linger_seconds=_LINGER_SECONDS,
+    )

@@ -1,0 +1,107 @@
+"""What is done with the messages of the backfill lane: contexts, one transaction, and what is told after it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import asyncpg
+import nats.errors
+
+from headwater.bus.job_store import JobStore
+from headwater.bus.messages import BackfillMessage, Outcome, Rows, SnapshotBatch, SnapshotEnd
+from headwater.errors import InvalidInputError, TransientError
+from indexer import metrics
+from indexer.database import Database, translated
+from indexer.dead_letters import DeadLetters, RefusedRecord
+from indexer.isolate import refused_rows
+from indexer.lane import Delivery
+from indexer.progress import Progress
+from indexer.snapshots import EndContext, Group, Refused, Result, write_snapshots
+
+_AGAIN_SECONDS = 1.0
+_DELIVERIES_BEFORE_GIVING_UP = 300
+"""With a second between them five minutes: several times the ack wait, after which missing batches come again."""
+
+
+def weight(message: BackfillMessage) -> int:
+    """How many rows a message brings into a transaction."""
+    if isinstance(message, SnapshotBatch):
+        return len(message.put) + len(message.held)
+    return 1
+
+
+class BackfillWriter:
+    """Writes groups of the backfill lane and tells what came of them."""
+
+    def __init__(self, database: Database, jobs: JobStore, dead: DeadLetters) -> None:
+        self._database = database
+        self._jobs = jobs
+        self._progress = Progress(jobs)
+        self._dead = dead
+
+    async def write(self, deliveries: Sequence[Delivery[BackfillMessage]]) -> Sequence[float | None]:
+        """Write a group. Raises TransientError when nothing can be written or told at the moment."""
+        ends = await self._contexts(deliveries)
+        connection = await self._database.connection()
+        messages = [delivery.message for delivery in deliveries]
+        try:
+            with translated():
+                result = await write_snapshots(connection, Group(messages, ends))
+        except InvalidInputError:
+            return [await self._write_alone(connection, delivery, ends) for delivery in deliveries]
+        await self._tell(result)
+        return [_AGAIN_SECONDS if index in result.waiting else None for index in range(len(messages))]
+
+    async def _write_alone(
+        self, connection: asyncpg.Connection, delivery: Delivery[BackfillMessage], ends: dict[str, EndContext]
+    ) -> float | None:
+        """One message of a group that was refused, without the rows that cannot be written."""
+        message = delivery.message
+        refused, letters = Refused(), list[RefusedRecord]()
+        if isinstance(message, SnapshotBatch):
+            put = await refused_rows(connection, message.did, message.rev, message.put)
+            held = await refused_rows(connection, message.did, message.rev, message.held)
+            refused = Refused(frozenset(put), frozenset(held))
+            letters = [*_letters(message, message.put, put), *_letters(message, message.held, held)]
+        try:
+            with translated():
+                result = await write_snapshots(connection, Group([message], ends, {0: refused}))
+        except InvalidInputError as error:
+            await self._dead.message(delivery.msg.subject, delivery.msg.data, error)
+            return None
+        await self._dead.records(letters)
+        await self._tell(result)
+        return _AGAIN_SECONDS if result.waiting else None
+
+    async def _tell(self, result: Result) -> None:
+        metrics.ROWS_WRITTEN.labels("backfill", "copy").inc(result.copied)
+        metrics.ROWS_WRITTEN.labels("backfill", "merge").inc(result.merged)
+        await self._progress.tell(result.told)
+
+    async def _contexts(self, deliveries: Sequence[Delivery[BackfillMessage]]) -> dict[str, EndContext]:
+        ends = [(d.message, d.count) for d in deliveries if isinstance(d.message, SnapshotEnd)]
+        try:
+            contexts = await asyncio.gather(*(self._context(end, count) for end, count in ends))
+        except (nats.errors.Error, OSError) as error:
+            raise TransientError(f"a job's parts cannot be read: {error}") from error
+        return {end.job: context for (end, _), context in zip(ends, contexts, strict=True)}
+
+    async def _context(self, end: SnapshotEnd, count: int) -> EndContext:
+        if end.outcome not in (Outcome.COMPLETE, Outcome.UNCHANGED):
+            return EndContext()
+        cancel, request = await asyncio.gather(
+            self._jobs.cancel(end.did, end.job), self._jobs.request(end.did, end.job)
+        )
+        return EndContext(
+            cancelled=cancel is not None,
+            exhausted=count > _DELIVERIES_BEFORE_GIVING_UP,
+            days=request.days if request else None,
+        )
+
+
+def _letters(batch: SnapshotBatch, rows: Rows, refused: dict[int, str]) -> list[RefusedRecord]:
+    return [
+        RefusedRecord(batch.did, batch.rev, rows.collection[i], rows.rkey[i], rows.cid[i], rows.record[i], error)
+        for i, error in refused.items()
+    ]

@@ -1,0 +1,104 @@
+"""Connections to Postgres, and the one place that says which family a driver's error belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import asyncpg
+
+from headwater.errors import InvalidInputError, InvariantError, Reason, TransientError
+from indexer.statements import SQL
+
+_POSTGRES_EPOCH_US = 946_684_800_000_000
+_CONNECT_SECONDS = 10.0
+_COMMAND_SECONDS = 300.0
+
+_SESSION = {
+    "timezone": "UTC",
+    "lock_timeout": "60s",
+    "idle_in_transaction_session_timeout": "120s",
+    "jit": "off",
+}
+# A writer looks rows up by primary key. No statistics of a growing table may turn that into a scan.
+_LOOKUPS_ONLY = {"enable_hashjoin": "off", "enable_mergejoin": "off"}
+
+# SQLSTATE classes (https://www.postgresql.org/docs/current/errcodes-appendix.html) by what they say of the caller.
+_ROW_IS_BAD = ("22", "23", "54")
+_MAY_GO_WELL_LATER = ("08", "40", "53", "55", "57", "58")
+
+
+async def connect(dsn: str, application: str, *, writes: bool = False) -> asyncpg.Connection:
+    """A connection whose timestamps are integers, in microseconds since 1970; ``writes``: with what writers need.
+
+    Raises TransientError when Postgres is away.
+    """
+    with translated():
+        connection = await asyncpg.connect(
+            dsn,
+            timeout=_CONNECT_SECONDS,
+            command_timeout=_COMMAND_SECONDS,
+            server_settings=_SESSION | {"application_name": application} | (_LOOKUPS_ONLY if writes else {}),
+        )
+        await connection.set_type_codec(
+            "timestamptz",
+            schema="pg_catalog",
+            encoder=lambda micros: (micros - _POSTGRES_EPOCH_US,),
+            decoder=lambda value: value[0] + _POSTGRES_EPOCH_US,
+            format="tuple",
+        )
+        if writes:
+            await connection.execute(SQL["create_staged"])
+    return connection
+
+
+class Database:
+    """One connection for one kind of work, made anew when it was lost."""
+
+    def __init__(self, dsn: str, application: str, *, writes: bool = False) -> None:
+        self._dsn = dsn
+        self._application = application
+        self._writes = writes
+        self._connection: asyncpg.Connection | None = None
+
+    async def connection(self) -> asyncpg.Connection:
+        """The connection. Raises TransientError when Postgres is away."""
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await connect(self._dsn, self._application, writes=self._writes)
+        return self._connection
+
+    async def close(self) -> None:
+        """Close the connection if there is one; one that is lost is dropped."""
+        connection, self._connection = self._connection, None
+        if connection is not None and not connection.is_closed():
+            try:
+                await connection.close(timeout=5)
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                connection.terminate()
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turns driver errors into the error tree.
+
+    A row that Postgres refuses is InvalidInputError(RECORD_UNWRITABLE), a lost connection, a deadlock or a full disk
+    TransientError, everything else InvariantError: a statement or a table that is not as this code expects.
+    """
+    try:
+        yield
+    except asyncpg.PostgresError as error:
+        raise _of_server(error) from error
+    except (asyncpg.DataError, UnicodeEncodeError, OverflowError) as error:
+        raise InvalidInputError(Reason.RECORD_UNWRITABLE, str(error)[:500]) from error
+    except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        raise TransientError(f"Postgres: {type(error).__name__}: {error}") from error
+
+
+def _of_server(error: asyncpg.PostgresError) -> Exception:
+    state = error.sqlstate or ""
+    said = f"{type(error).__name__}: {error}"[:500]
+    if state.startswith(_ROW_IS_BAD):
+        return InvalidInputError(Reason.RECORD_UNWRITABLE, said)
+    if state.startswith(_MAY_GO_WELL_LATER) or isinstance(error, asyncpg.PostgresConnectionError):
+        return TransientError(f"Postgres: {said}")
+    return InvariantError(f"Postgres: {said}")

@@ -1,0 +1,27 @@
+"""The subjects that any indexer worker answers, shared in one queue group."""
+
+from __future__ import annotations
+
+from faststream.nats import NatsBroker
+
+from headwater.bus import subjects
+from headwater.bus.queries import AccountQuery, AccountSettings, AccountStats, RepoState
+from indexer.answers import Answers
+
+QUEUE = "indexer"
+
+
+def answer_questions(broker: NatsBroker, answers: Answers) -> None:
+    """Subscribe to the questions. One that fails is not answered: whoever asked asks again."""
+
+    @broker.subscriber(subjects.REPO_STATE, queue=QUEUE)
+    async def repo_state(query: AccountQuery) -> RepoState:
+        return await answers.repo_state(query.did)
+
+    @broker.subscriber(subjects.ACCOUNT_STATS, queue=QUEUE)
+    async def account_stats(query: AccountQuery) -> AccountStats:
+        return await answers.account_stats(query.did)
+
+    @broker.subscriber(subjects.ACCOUNT_SETTINGS, queue=QUEUE)
+    async def account_settings(query: AccountQuery) -> AccountSettings:
+        return await answers.account_settings(query.did)

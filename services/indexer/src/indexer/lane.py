@@ -1,0 +1,212 @@
+"""One lane of records: taking messages from its partitions, grouping them, writing, settling.
+
+Whatever has arrived is written in one transaction, so that the size of a transaction follows the load. A message is
+acked after the commit of its transaction. A transient failure keeps the group and tries again: the stream, which
+refuses what is published when it is full, is the buffer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from headwater.backoff import backoff_seconds
+from headwater.bus.streams import ACK_WAIT_SECONDS
+from headwater.errors import InvalidInputError, TransientError
+from indexer import metrics
+from indexer.dead_letters import DeadLetters
+from indexer.ownership import Ownership
+from indexer.pull import Pull
+
+log = logging.getLogger("indexer.lane")
+
+M = TypeVar("M")
+_ASKED_AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class Delivery(Generic[M]):
+    """A message as it came: decoded, and what is needed to settle it. ``rows`` is its weight in a transaction."""
+
+    msg: Msg
+    partition: int
+    message: M
+    rows: int
+
+    @property
+    def count(self) -> int:
+        """How often it was delivered, from 1."""
+        return self.msg.metadata.num_delivered or 1
+
+
+@dataclass(frozen=True)
+class LaneConfig(Generic[M]):
+    """What makes a lane: its name for metrics, its stream and consumers, its messages and its limits.
+
+    ``linger_seconds`` is how long a group that is not full waits for more: many small repos then share a transaction.
+    ``write`` writes a group in a transaction and answers for each delivery None (done) or the seconds after which it
+    shall come again. It raises TransientError when nothing can be written at the moment.
+    """
+
+    name: str
+    stream: str
+    consumer: Callable[[int], str]
+    decode: Callable[[bytes], M]
+    weigh: Callable[[M], int]
+    write: Callable[[Sequence[Delivery[M]]], Awaitable[Sequence[float | None]]]
+    group_rows: int
+    held_bytes: int
+    linger_seconds: float = 0.0
+
+
+class Lane(Generic[M]):
+    """The worker's share of a lane."""
+
+    def __init__(self, config: LaneConfig[M], client: Client, ownership: Ownership, dead: DeadLetters) -> None:
+        self._config = config
+        self._client = client
+        self._ownership = ownership
+        self._dead = dead
+        self._waiting: deque[Delivery[M]] = deque()
+        self._undecodable: deque[tuple[Msg, InvalidInputError]] = deque()
+        self._writing: list[Delivery[M]] = []
+        self._bytes = 0
+        self._arrived = asyncio.Event()
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+
+    async def run(self) -> None:
+        """Work until cancelled; what is held then goes back to the stream at once."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._write_forever(), name=f"write {self._config.name}")
+                group.create_task(self._keep_alive(), name=f"keep alive {self._config.name}")
+                for partition in self._ownership.wanted:
+                    group.create_task(self._take(partition), name=f"take {self._config.name} {partition}")
+        finally:
+            for delivery in (*self._writing, *self._waiting):
+                await self._settle(delivery.msg.nak())
+
+    async def _take(self, partition: int) -> None:
+        consumer = self._config.consumer(partition)
+        async with Pull(self._client, self._config.stream, consumer, lambda msg: self._on(msg, partition)) as pull:
+            attempt = 0
+            while True:
+                await self._ownership.owns(partition)
+                await self._has_room.wait()
+                try:
+                    await pull.ask(_ASKED_AT_ONCE)
+                    attempt = 0
+                except nats.errors.Error as error:
+                    attempt += 1
+                    log.warning("%s: no messages: %s", consumer, error)
+                    await asyncio.sleep(backoff_seconds(attempt, cap=5.0))
+
+    def _on(self, msg: Msg, partition: int) -> None:
+        try:
+            message = self._config.decode(msg.data)
+        except InvalidInputError as error:
+            self._undecodable.append((msg, error))
+        else:
+            self._waiting.append(Delivery(msg, partition, message, self._config.weigh(message)))
+        self._hold(len(msg.data))
+        self._arrived.set()
+
+    def _hold(self, size: int) -> None:
+        self._bytes += size
+        metrics.BYTES_HELD.labels(self._config.name).set(self._bytes)
+        if self._bytes < self._config.held_bytes:
+            self._has_room.set()
+        else:
+            self._has_room.clear()
+
+    async def _write_forever(self) -> None:
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            try:
+                await self._bury_undecodable()
+            except TransientError as error:
+                log.warning("%s: %s", self._config.name, error)
+                await asyncio.sleep(1.0)
+                self._arrived.set()
+            if self._config.linger_seconds and sum(d.rows for d in self._waiting) < self._config.group_rows:
+                await asyncio.sleep(self._config.linger_seconds)
+            while self._waiting:
+                self._writing = self._next_group()
+                await self._write_group()
+
+    def _next_group(self) -> list[Delivery[M]]:
+        group: list[Delivery[M]] = []
+        rows = 0
+        while self._waiting and (not group or rows + self._waiting[0].rows <= self._config.group_rows):
+            group.append(self._waiting.popleft())
+            rows += group[-1].rows
+        return group
+
+    async def _write_group(self) -> None:
+        attempt = 0
+        while self._writing:
+            self._writing = await self._still_owned(self._writing)
+            began = time.perf_counter()
+            try:
+                outcomes = await self._config.write(self._writing) if self._writing else ()
+            except TransientError as error:
+                attempt += 1
+                metrics.RETRIES.labels(self._config.name).inc()
+                log.warning("%s: nothing written, trying again: %s", self._config.name, error)
+                await asyncio.sleep(error.retry_after or backoff_seconds(attempt, cap=5.0))
+                continue
+            metrics.TRANSACTION_SECONDS.labels(self._config.name).observe(time.perf_counter() - began)
+            await self._settle_group(outcomes)
+
+    async def _settle_group(self, outcomes: Sequence[float | None]) -> None:
+        settled, self._writing = self._writing, []
+        if settled:
+            oldest = min(delivery.msg.metadata.timestamp.timestamp() for delivery in settled)
+            metrics.LAG_SECONDS.labels(self._config.name).set(max(0.0, time.time() - oldest))
+        for delivery, delay in zip(settled, outcomes, strict=True):
+            metrics.MESSAGES.labels(self._config.name, "done" if delay is None else "again").inc()
+            await self._settle(delivery.msg.ack() if delay is None else delivery.msg.nak(delay=delay))
+            self._hold(-len(delivery.msg.data))
+
+    async def _still_owned(self, group: list[Delivery[M]]) -> list[Delivery[M]]:
+        owned = []
+        for delivery in group:
+            if self._ownership.holds(delivery.partition):
+                owned.append(delivery)
+            else:
+                await self._settle(delivery.msg.nak())
+                self._hold(-len(delivery.msg.data))
+        return owned
+
+    async def _bury_undecodable(self) -> None:
+        while self._undecodable:
+            msg, error = self._undecodable[0]
+            await self._dead.message(msg.subject, msg.data, error)
+            self._undecodable.popleft()
+            metrics.MESSAGES.labels(self._config.name, "malformed").inc()
+            await self._settle(msg.ack())
+            self._hold(-len(msg.data))
+
+    async def _keep_alive(self) -> None:
+        while True:
+            await asyncio.sleep(ACK_WAIT_SECONDS / 3)
+            for delivery in (*self._writing, *self._waiting):
+                await self._settle(delivery.msg.in_progress())
+
+    async def _settle(self, settling: Awaitable[None]) -> None:
+        try:
+            await settling
+        except (nats.errors.Error, OSError) as error:
+            # It comes again after the ack wait, and is known then.
+            log.debug("%s: not settled: %s", self._config.name, error)

@@ -1,0 +1,206 @@
+"""Snapshots into the table: a group of batches and ends, of any repos, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+
+import asyncpg
+
+from headwater.bus.messages import BackfillMessage, Keys, Rows, SnapshotBatch, SnapshotEnd
+from headwater.clock import now_us
+from indexer.batch import joined, rows_of, without
+from indexer.live import release_deferred
+from indexer.merge import Merge
+from indexer.repos import load_jobs, lock_repos, save_jobs, save_repos
+from indexer.rules import Fate, admit, complete, conclude, give_up
+from indexer.state import Job, Repo
+from indexer.statements import SQL
+from indexer.table import copy_rows
+
+BatchKey = tuple[str, int, int]
+
+
+@dataclass(frozen=True)
+class EndContext:
+    """What is known of a job besides its SnapshotEnd, read before the transaction.
+
+    ``exhausted``: its missing batches have been waited for long enough.
+    """
+
+    cancelled: bool = False
+    exhausted: bool = False
+    days: int | None = None
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Indices of the rows of a batch that Postgres will not hold."""
+
+    put: frozenset[int] = frozenset()
+    held: frozenset[int] = frozenset()
+
+
+@dataclass
+class Group:
+    """The messages of one transaction. ``refused`` are the rows that Postgres will not hold, by message."""
+
+    messages: Sequence[BackfillMessage]
+    ends: Mapping[str, EndContext] = field(default_factory=dict)
+    refused: Mapping[int, Refused] = field(default_factory=dict)
+
+
+@dataclass
+class Result:
+    """What a committed transaction came to.
+
+    ``waiting`` are the indices of the ends whose batches are missing; ``told`` are jobs whose state is to be told;
+    ``copied`` and ``merged`` count rows by the way they took.
+    """
+
+    waiting: set[int] = field(default_factory=set)
+    told: list[Job] = field(default_factory=list)
+    copied: int = 0
+    merged: int = 0
+    dropped: int = 0
+
+
+async def write_snapshots(connection: asyncpg.Connection, group: Group) -> Result:
+    """Write a group. Raises driver errors; then nothing was written."""
+    try:
+        return await _Transaction(connection, group, may_copy=True).run()
+    except asyncpg.UniqueViolationError:
+        # Rows were there although nobody is known to have written any (somebody's own import).
+        return await _Transaction(connection, group, may_copy=False).run()
+
+
+class _Transaction:
+    def __init__(self, connection: asyncpg.Connection, group: Group, *, may_copy: bool) -> None:
+        self._connection = connection
+        self._group = group
+        self._may_copy = may_copy
+        self._repos: dict[str, Repo] = {}
+        self._jobs: dict[str, Job] = {}
+        self._attempts: dict[str, int] = {}
+        self._swept: list[SnapshotEnd] = []
+        self._result = Result()
+
+    async def run(self) -> Result:
+        async with self._connection.transaction():
+            await self._load()
+            pending = [did for did, repo in self._repos.items() if repo.pending_rev is not None]
+            await self._write_batches()
+            await self._conclude_ends()
+            await self._forget_ended()
+            await self._settle_deferred(pending)
+            await save_repos(self._connection, self._repos.values())
+            await save_jobs(self._connection, self._jobs.values())
+        return self._result
+
+    async def _load(self) -> None:
+        messages = self._group.messages
+        self._repos = await lock_repos(self._connection, {m.did for m in messages})
+        holders = {repo.snapshot_job for repo in self._repos.values() if repo.snapshot_job is not None}
+        self._jobs = await load_jobs(self._connection, {m.job: m.did for m in messages}, holders)
+        self._attempts = {job_id: job.attempt for job_id, job in self._jobs.items()}
+
+    async def _write_batches(self) -> None:
+        copied, kept = [], []
+        merge = Merge()
+        for index, batch in await self._admit_batches():
+            refused = self._group.refused.get(index, Refused())
+            put, bad = without(batch.put, refused.put)
+            held, unrefreshed = without(batch.held, refused.held)
+            fresh = self._repos[batch.did].snapshot_fresh
+            self._repos[batch.did].written = True
+            if fresh:
+                copied.append(rows_of(batch.did, batch.rev, put))
+                self._result.copied += len(put)
+            else:
+                await merge.compare(self._connection, batch, put, may_insert=True)
+            await merge.compare(self._connection, batch, held, may_insert=False)
+            merge.delete(batch, bad)
+            # Rows that this snapshot wrote, or gave its rev, need no protection from its sweep.
+            beyond: list[Keys | Rows] = [held, unrefreshed, batch.keys]
+            rests = joined([put, *beyond] if batch.whole and not fresh else beyond)
+            kept.append((batch.job, batch.attempt, batch.batch, rests.collection, rests.rkey))
+        if copied:
+            await copy_rows(self._connection, chain.from_iterable(copied))
+        self._result.merged = await merge.write(self._connection)
+        if kept:
+            columns = ("job_id", "attempt", "batch", "collection", "rkey")
+            await self._connection.copy_records_to_table("snapshot_batch", records=kept, columns=columns)
+
+    async def _admit_batches(self) -> list[tuple[int, SnapshotBatch]]:
+        batches = [(i, m) for i, m in enumerate(self._group.messages) if isinstance(m, SnapshotBatch)]
+        done = await self._committed(batches)
+        admitted = []
+        for index, batch in batches:
+            repo, job = self._repos[batch.did], self._jobs[batch.job]
+            key = (batch.job, batch.attempt, batch.batch)
+            if not admit(repo, job, self._jobs, batch) or key in done:
+                self._result.dropped += 1
+                continue
+            if not self._may_copy:
+                repo.written_by_other()
+            done.add(key)
+            job.batches += 1
+            job.records += len(batch.put)
+            admitted.append((index, batch))
+        # One that came later in the group may have taken the repo from an earlier one.
+        return [
+            (index, batch) for index, batch in admitted if self._repos[batch.did].is_held_by(batch.job, batch.attempt)
+        ]
+
+    async def _committed(self, batches: list[tuple[int, SnapshotBatch]]) -> set[BatchKey]:
+        if not batches:
+            return set()
+        keys = [(b.job, b.attempt, b.batch) for _, b in batches]
+        rows = await self._connection.fetch(SQL["committed_batches"], *map(list, zip(*keys, strict=True)))
+        return {(row["job_id"], row["attempt"], row["batch"]) for row in rows}
+
+    async def _conclude_ends(self) -> None:
+        for index, end in enumerate(self._group.messages):
+            if not isinstance(end, SnapshotEnd):
+                continue
+            repo, job = self._repos[end.did], self._jobs[end.job]
+            context = self._group.ends.get(end.job, EndContext())
+            was_final = job.final
+            fate = conclude(repo, job, self._jobs, end, cancelled=context.cancelled)
+            if fate is Fate.WAIT and context.exhausted:
+                give_up(repo, job, end)
+            elif fate is Fate.WAIT:
+                self._result.waiting.add(index)
+            elif fate is Fate.SWEEP:
+                await self._sweep(repo, job, end)
+            if job.state == "done" and not was_final:
+                repo.last_backfill_at = now_us()
+                repo.last_backfill_days = context.days
+        self._result.told = [job for job in self._jobs.values() if job.did in self._repos]
+
+    async def _sweep(self, repo: Repo, job: Job, end: SnapshotEnd) -> None:
+        deleted = 0
+        if not repo.snapshot_fresh:
+            await self._connection.execute(SQL["allow_hash_joins"])
+            name = "sweep_whole" if end.whole else "sweep_scoped"
+            deleted = await self._connection.fetchval(SQL[name], end.did, end.rev, end.job, end.attempt)
+        complete(repo, job, end, deleted)
+        self._swept.append(end)
+
+    async def _forget_ended(self) -> None:
+        ended = []
+        for job in self._jobs.values():
+            if job.state != "indexing":
+                ended.append((job.job_id, job.attempt))
+            elif job.attempt > self._attempts[job.job_id] > 0:
+                ended.append((job.job_id, job.attempt - 1))
+        if ended:
+            await self._connection.execute(SQL["drop_batches"], *map(list, zip(*ended, strict=True)))
+
+    async def _settle_deferred(self, pending: list[str]) -> None:
+        if raised := [(end.did, end.rev) for end in self._swept if end.whole]:
+            for name in ("drop_below_floor", "drop_deferred"):
+                await self._connection.execute(SQL[name], *map(list, zip(*raised, strict=True)))
+        if released := [did for did in pending if self._repos[did].pending_rev is None]:
+            await release_deferred(self._connection, self._repos, released)

@@ -1,0 +1,2 @@
+-- Makes room for other rows within a transaction.
+TRUNCATE staged;

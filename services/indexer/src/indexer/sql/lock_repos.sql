@@ -1,0 +1,8 @@
+-- The repos of a transaction, locked in one order: $1 dids. All that is decided about a repo rests on this lock.
+SELECT r.did, r.epoch, r.written, r.floor_rev, r.swept_rev, r.rev, r.data, r.handle, r.pds, r.status,
+       r.scoped_rev, r.scoped_cutoff, r.snapshot_job, r.snapshot_attempt, r.snapshot_rev, r.snapshot_whole,
+       r.snapshot_fresh, r.last_backfill_at, r.last_backfill_days, coalesce(s.opted_out, false) AS opted_out
+FROM repo AS r LEFT JOIN account_setting AS s USING (did)
+WHERE r.did = ANY ($1::text[])
+ORDER BY r.did
+FOR UPDATE OF r;
