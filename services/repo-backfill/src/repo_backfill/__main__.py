@@ -1,0 +1,23 @@
+"""``python -m repo_backfill`` runs one worker of the service."""
+
+from __future__ import annotations
+
+import sys
+
+from headwater.logging import configure_logging
+from headwater.service import Tasks, run
+from headwater.settings import load_settings
+from repo_backfill.app import build
+from repo_backfill.settings import RepoBackfillSettings
+
+
+def main() -> int:
+    """Run until told to stop; returns the exit code."""
+    settings = load_settings(RepoBackfillSettings)
+    configure_logging(settings.headwater_log_level, settings.headwater_log_style)
+    tasks = Tasks()
+    return run(build(settings, tasks), settings, tasks)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""Politeness: how many requests a host gets, how many at once, and when it asked to be left alone.
+
+Each host has a bucket of tokens, one a request, and a bounded number of connections. A host that said 429, or that
+fails again and again, is not asked for a while; jobs of other hosts go on. An answer about one account (404,
+deactivated) says nothing about its host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from headwater.backoff import backoff_seconds
+from headwater.errors import TransientError
+from headwater.rate_limit import RateLimit
+from repo_backfill.slots import Slots
+
+_RESERVE = 0.05
+_FAILURES_BEFORE_PAUSE = 3
+_PAUSE_CAP = 120.0
+_MAX_HOSTS = 10_000
+
+
+class HostBusyError(TransientError):
+    """The host cannot be asked soon. It is no failure of the host's: the job comes again after ``retry_after``."""
+
+
+class _Host:
+    """What is known of one host. Times are of the limiter's clock, in seconds."""
+
+    def __init__(self, connections: int, tokens: float, now: float) -> None:
+        self.connections = Slots(connections)
+        self.users = 0
+        self.tokens = tokens
+        self.refilled_at = now
+        self.paused_until = 0.0
+        self.failures = 0
+
+
+class HostLimiter:
+    """The limits of all hosts. ``rate`` is requests a second, ``burst`` the bucket's size.
+
+    Limits hold for all workers together: since they share one queue, each takes its ``workers``-th part.
+    """
+
+    def __init__(
+        self,
+        *,
+        rate: float,
+        burst: float,
+        connections: int,
+        workers: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._rate = rate / workers
+        self._burst = max(1.0, burst / workers)
+        self._connections = max(1, connections // workers)
+        self._clock = clock
+        self._hosts: dict[str, _Host] = {}
+
+    @property
+    def paused(self) -> int:
+        """How many hosts are being left alone."""
+        now = self._clock()
+        return sum(host.paused_until > now for host in self._hosts.values())
+
+    @asynccontextmanager
+    async def request(self, origin: str, *, rank: int, patience: float) -> AsyncIterator[None]:
+        """Hold a connection's place at a host for one request, when its turn has come.
+
+        ``rank`` is the lane's, lower goes first. Raises HostBusyError when that takes longer than ``patience`` seconds.
+        """
+        host = self._host(origin)
+        host.users += 1
+        try:
+            async with asyncio.timeout(patience) as deadline:
+                async with host.connections.place(rank):
+                    await self._token(host, patience)
+                    deadline.reschedule(None)
+                    yield
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            raise HostBusyError("waiting for the host's turn", retry_after=patience) from None
+        finally:
+            host.users -= 1
+
+    def answered(self, origin: str, rate_limit: RateLimit | None = None) -> None:
+        """The host answered, whatever it said about an account. Its own window is obeyed, less a reserve."""
+        host = self._host(origin)
+        host.failures = 0
+        if rate_limit is not None and rate_limit.remaining <= rate_limit.limit * _RESERVE:
+            host.paused_until = max(host.paused_until, self._clock() + rate_limit.reset_after)
+
+    def failed(self, origin: str, retry_after: float | None) -> None:
+        """The host did not answer, answered with 429 or 5xx, or broke off."""
+        host = self._host(origin)
+        host.failures += 1
+        pause = retry_after or 0.0
+        if retry_after is None and host.failures >= _FAILURES_BEFORE_PAUSE:
+            pause = backoff_seconds(host.failures - _FAILURES_BEFORE_PAUSE + 1, base=2.0, cap=_PAUSE_CAP)
+        host.paused_until = max(host.paused_until, self._clock() + pause)
+
+    async def _token(self, host: _Host, patience: float) -> None:
+        while (wait := self._wait(host)) > 0:
+            if wait > patience:
+                raise HostBusyError("the host asked to be left alone", retry_after=wait)
+            await asyncio.sleep(wait)
+        host.tokens -= 1
+
+    def _wait(self, host: _Host) -> float:
+        """Seconds until the host may be asked again."""
+        now = self._clock()
+        host.tokens = min(self._burst, host.tokens + (now - host.refilled_at) * self._rate)
+        host.refilled_at = now
+        for_token = 0.0 if host.tokens >= 1.0 else (1.0 - host.tokens) / self._rate
+        return max(for_token, host.paused_until - now)
+
+    def _host(self, origin: str) -> _Host:
+        host = self._hosts.get(origin)
+        if host is None:
+            if len(self._hosts) >= _MAX_HOSTS:
+                self._forget_idle()
+            host = self._hosts[origin] = _Host(self._connections, self._burst, self._clock())
+        return host
+
+    def _forget_idle(self) -> None:
+        """Let go of hosts about which there is nothing to remember."""
+        now = self._clock()
+        for origin, host in list(self._hosts.items()):
+            full = host.tokens + (now - host.refilled_at) * self._rate >= self._burst
+            if full and not host.users and host.paused_until <= now:
+                del self._hosts[origin]

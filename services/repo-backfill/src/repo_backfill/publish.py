@@ -1,0 +1,114 @@
+"""Publishing to JetStream: several messages under way, each acknowledged, none lost.
+
+A full stream is the back-pressure: the message is published again until there is room. So is a bus that is away:
+the message id makes JetStream take the message once, and the indexer takes every batch once anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import nats.errors
+import nats.js.errors
+from nats.js import JetStreamContext
+
+from headwater.backoff import backoff_seconds
+from headwater.bus.streams import stream_is_full
+from headwater.errors import InvariantError
+from repo_backfill import metrics
+
+_ACK_SECONDS = 10.0
+_RETRY_CAP = 2.0
+MESSAGES_IN_FLIGHT = 8
+BYTES_IN_FLIGHT = 8 * 1024 * 1024
+
+
+class ByteWindow:
+    """Bytes that may be under way at once. A single larger message waits until it is alone."""
+
+    def __init__(self, size: int = BYTES_IN_FLIGHT) -> None:
+        self._size = size
+        self._changed = asyncio.Condition()
+        self.used = 0
+
+    async def take(self, amount: int) -> None:
+        """Wait for room."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.used == 0 or self.used + amount <= self._size)
+            self.used += amount
+
+    async def give_back(self, amount: int) -> None:
+        """Make room."""
+        async with self._changed:
+            self.used -= amount
+            self._changed.notify_all()
+
+
+class Publisher:
+    """Publishes for all jobs of the process."""
+
+    def __init__(self, js: JetStreamContext, max_payload: int, window: ByteWindow | None = None) -> None:
+        self._js = js
+        self._window = window or ByteWindow()
+        self.max_payload = max_payload
+
+    async def publish(
+        self, subject: str, payload: bytes, message_id: str, headers: dict[str, str] | None = None
+    ) -> None:
+        """Publish until JetStream has acknowledged. Raises InvariantError when it refuses for good."""
+        fields = {**(headers or {}), "Nats-Msg-Id": message_id}
+        tries = 0
+        while True:
+            try:
+                await self._js.publish(subject, payload, timeout=_ACK_SECONDS, headers=dict(fields))
+            except nats.js.errors.APIError as error:
+                if stream_is_full(error):
+                    metrics.PUBLISH_WAITS.labels("stream full").inc()
+                elif error.code is None or error.code < 500:
+                    raise InvariantError(f"{subject} refused: {error}") from error
+            except nats.errors.MaxPayloadError as error:
+                raise InvariantError(f"a message of {len(payload)} bytes is too large for the server") from error
+            except (nats.errors.Error, OSError):
+                metrics.PUBLISH_WAITS.labels("bus away").inc()
+            else:
+                return
+            tries += 1
+            await asyncio.sleep(backoff_seconds(tries, base=0.05, cap=_RETRY_CAP))
+
+    @asynccontextmanager
+    async def stream(self) -> AsyncIterator[BatchStream]:
+        """Publish many messages side by side. Leaving the context waits for all; an error gives up the rest."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                yield BatchStream(self, group, self._window)
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+
+
+class BatchStream:
+    """Messages under way; made by ``Publisher.stream``."""
+
+    def __init__(self, publisher: Publisher, group: asyncio.TaskGroup, window: ByteWindow) -> None:
+        self._publisher = publisher
+        self._group = group
+        self._window = window
+        self._places = asyncio.Semaphore(MESSAGES_IN_FLIGHT)
+
+    async def send(self, subject: str, payload: bytes, message_id: str, headers: dict[str, str] | None = None) -> None:
+        """Publish when there is room among the messages under way; does not wait for the acknowledgement."""
+        await self._places.acquire()
+        try:
+            await self._window.take(len(payload))
+        except BaseException:
+            self._places.release()
+            raise
+        self._group.create_task(self._one(subject, payload, message_id, headers))
+
+    async def _one(self, subject: str, payload: bytes, message_id: str, headers: dict[str, str] | None) -> None:
+        try:
+            await self._publisher.publish(subject, payload, message_id, headers)
+        finally:
+            self._places.release()
+            await self._window.give_back(len(payload))

@@ -1,0 +1,188 @@
+"""A verified repo as the batches of its snapshot: records decoded, in key order, split by the job's scope. Pure.
+
+A record that is refused is counted by reason and handed out for the dead letters; its siblings go on. So is one
+whose block the CAR lacks. A scoped job does not decode what its key alone dates before the cutoff, unless the table
+holds rows of the repo, which must then be refreshed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from headwater.blocks import Blocks
+from headwater.bus.messages import MAX_BATCH_BYTES, MAX_RECORDS_PER_BATCH, Keys, Rows
+from headwater.cid import cid_text
+from headwater.errors import InvalidInputError, Reason
+from headwater.mst import Record
+from headwater.record import DecodedRecord, decode_record
+from headwater.record_time import effective_time
+
+# The columns beside the JSON: collection, rkey, CID, time, subject.
+_ROW_OVERHEAD: Final = 250
+_KEY_OVERHEAD: Final = 50
+_MAX_UTF8_BYTES: Final = 4
+# Before any effective time there is: year 1 is the first.
+_ALWAYS: Final = -(1 << 63)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a job asked for. ``cutoff_us`` is None for all time; ``held``: the table has rows of the repo already.
+
+    ``now_us`` dates records that nothing else dates, and bounds the others. Microseconds since 1970.
+    """
+
+    cutoff_us: int | None
+    held: bool
+    now_us: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything is in scope."""
+        return self.cutoff_us is None
+
+
+class Refused(NamedTuple):
+    """A record that cannot be used. ``block`` is None when the CAR lacks it."""
+
+    collection: str
+    rkey: str
+    cid: bytes
+    reason: Reason
+    detail: str
+    block: bytes | None
+
+
+class Batch(NamedTuple):
+    """The records of one message (see ``headwater.bus.messages.SnapshotBatch``), and what was refused on the way."""
+
+    put: Rows
+    held: Rows
+    keys: Keys
+    refused: list[Refused]
+
+
+class _Columns:
+    """Rows in the making."""
+
+    __slots__ = ("add", "rows")
+
+    def __init__(self) -> None:
+        rows = Rows([], [], [], [], [], [], {})
+        add_collection, add_rkey, add_cid = rows.collection.append, rows.rkey.append, rows.cid.append
+        add_time, add_subject, add_record = rows.created_at.append, rows.subject.append, rows.record.append
+
+        # Bound once for a thousand records: looking the columns up for each one costs more than filling them.
+        def add(collection: str, rkey: str, cid: bytes, created_at: int, record: DecodedRecord) -> None:
+            if record.raw is not None:
+                rows.raw[len(rows.rkey)] = record.raw
+            add_collection(collection)
+            add_rkey(rkey)
+            add_cid(cid_text(cid))
+            add_time(created_at)
+            add_subject(record.subject)
+            add_record(record.json)
+
+        self.rows = rows
+        self.add = add
+
+
+class Snapshot:
+    """The batches of one repo's snapshot; iterate it once.
+
+    ``records`` are those of the verified tree, in key order. ``max_row_bytes`` is what one record may take in a
+    message. Totals of what has been given out: ``published`` (in scope), ``seen`` (all keys) and ``rejected``
+    (refused, by reason).
+
+    Raises InvalidInputError like ``headwater.mst.walk``, where ``records`` is a walk.
+    """
+
+    def __init__(self, blocks: Blocks, records: Iterable[Record], scope: Scope, max_row_bytes: int) -> None:
+        self._blocks = blocks
+        self._records = records
+        self._scope = scope
+        self._max_row_bytes = max_row_bytes
+        self.published = 0
+        self.seen = 0
+        self.rejected: Counter[Reason] = Counter()
+        self._begin()
+
+    def __iter__(self) -> Iterator[Batch]:
+        get, now_us = self._blocks.get, self._scope.now_us
+        earliest = self._scope.cutoff_us if self._scope.cutoff_us is not None else _ALWAYS
+        by_key = self._scope.cutoff_us is not None and not self._scope.held
+        refused_above = self._max_row_bytes // _MAX_UTF8_BYTES
+        for collection, rkey, cid in self._records:
+            if self._count >= MAX_RECORDS_PER_BATCH:
+                yield self._end()
+            self._count += 1
+            if by_key and self._is_out_by_key(rkey):
+                self._add_key(collection, rkey)
+                continue
+            # This loop runs for every record of every repo; what stands in it is not called because calls cost.
+            block = None
+            try:
+                block = get(cid)
+                record = decode_record(block)
+                size = len(record.json) + _ROW_OVERHEAD
+                if record.raw is not None or size > refused_above:
+                    size = self._exact_size(record)
+            except InvalidInputError as error:
+                self._refuse(collection, rkey, cid, error, block)
+                continue
+            if self._bytes + size > MAX_BATCH_BYTES and self._count > 1:
+                self._count -= 1
+                yield self._end()
+                self._count += 1
+            created_at, dated = effective_time(record.created_at_us, rkey, now_us)
+            if created_at >= earliest or not dated:
+                self._put.add(collection, rkey, cid, created_at, record)
+            elif self._scope.held:
+                self._held.add(collection, rkey, cid, created_at, record)
+            else:
+                self._add_key(collection, rkey)
+                continue
+            self._bytes += size
+        if self._count:
+            yield self._end()
+
+    def _begin(self) -> None:
+        self._put = _Columns()
+        self._held = _Columns()
+        self._keys = Keys([], [])
+        self._refused: list[Refused] = []
+        self._bytes = 0
+        self._count = 0
+
+    def _end(self) -> Batch:
+        batch = Batch(self._put.rows, self._held.rows, self._keys, self._refused)
+        self.published += len(batch.put)
+        self.seen += self._count
+        self._begin()
+        return batch
+
+    def _is_out_by_key(self, rkey: str) -> bool:
+        """Whether the key's own time already lies before the cutoff."""
+        latest, dated = effective_time(None, rkey, self._scope.now_us)
+        return dated and self._scope.cutoff_us is not None and latest < self._scope.cutoff_us
+
+    def _add_key(self, collection: str, rkey: str) -> None:
+        self._keys.collection.append(collection)
+        self._keys.rkey.append(rkey)
+        self._bytes += _KEY_OVERHEAD
+
+    def _exact_size(self, record: DecodedRecord) -> int:
+        """What a record takes in a message, in bytes. Raises InvalidInputError(RECORD_TOO_LARGE)."""
+        size = len(record.json.encode()) + len(record.raw or b"") + _ROW_OVERHEAD
+        if size > self._max_row_bytes:
+            raise InvalidInputError(Reason.RECORD_TOO_LARGE, f"{size} bytes in a message")
+        return size
+
+    def _refuse(self, collection: str, rkey: str, cid: bytes, error: InvalidInputError, block: bytes | None) -> None:
+        reason = Reason.RECORD_MISSING if block is None else error.reason
+        self.rejected[reason] += 1
+        self._refused.append(Refused(collection, rkey, cid, reason, error.detail, block))
+        self._bytes += 0 if block is None else len(block)
