@@ -1,0 +1,108 @@
+"""The composition root: makes the parts of the gateway and gives them to the routes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from api_gateway import problems
+from api_gateway.abandoned_cars import sweep_abandoned
+from api_gateway.acceptance import Acceptance
+from api_gateway.auth.operator import load_operator_token
+from api_gateway.auth.service_auth import ServiceAuth
+from api_gateway.bounded_body import BoundedBody
+from api_gateway.bus import Bus
+from api_gateway.follow import Followers
+from api_gateway.gateway import Gateway
+from api_gateway.metrics import Measured
+from api_gateway.readiness import SERVICE, stack_readiness, watch_stack
+from api_gateway.routes import admin, imports, pages, user
+from api_gateway.security_headers import SecurityHeaders
+from api_gateway.settings import GatewaySettings
+from headwater.dns_lookup import DnsLookup
+from headwater.egress import egress_policy
+from headwater.health import ASGIApp, health_routes
+from headwater.http import GuardedHttp
+from headwater.identity import IdentityResolver
+from headwater.service import Tasks, nats_broker
+
+_DESCRIPTION = """
+Ask for backfills of AT Protocol accounts and follow them.
+
+Users send a service-auth token (`com.atproto.server.getServiceAuth`) whose `aud` is this gateway's DID, see
+`/.well-known/did.json`, and whose `lxm` is the route's method, `x-lxm` below. A token for a POST or DELETE is good
+for one request; one for a GET until it expires. Operators send the token in `HEADWATER_HOME/operator-token`.
+
+Whatever is refused is said in a problem document (RFC 9457); its `reason` is for programs.
+"""
+
+
+class _Endpoint:
+    """An ASGI application as the endpoint of one route."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on."""
+        await self._app(scope, receive, send)
+
+
+def create_app(settings: GatewaySettings, tasks: Tasks) -> FastAPI:
+    """The gateway as an ASGI application. ``tasks`` run beside it.
+
+    Raises InvariantError and OSError when the operators' token cannot be made or read.
+    """
+    operator = load_operator_token(settings.headwater_home)
+    readiness = stack_readiness()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        bus = Bus(nats_broker(settings, SERVICE))
+        async with _identity_resolver(settings) as resolver:
+            app.state.gateway = Gateway(
+                settings=settings,
+                bus=bus,
+                acceptance=Acceptance(bus, tasks),
+                users=ServiceAuth(settings.did, resolver, bus),
+                operator=operator,
+                resolver=resolver,
+                followers=Followers(),
+                readiness=readiness,
+            )
+            tasks.start(watch_stack(bus, readiness, settings.worker_id, settings.worker_count), "watch the stack")
+            tasks.start(sweep_abandoned(bus), "sweep abandoned CARs")
+            yield
+            await tasks.stop()
+            await bus.close()
+
+    app = FastAPI(
+        title="Headwater",
+        description=_DESCRIPTION,
+        version="0.1.0",
+        lifespan=lifespan,
+        redoc_url=None,
+        docs_url="/docs",
+    )
+    for router in (user.router, imports.router, admin.router, pages.router):
+        app.include_router(router)
+    for path, endpoint in health_routes(SERVICE, readiness):
+        app.router.routes.append(Route(path, _Endpoint(endpoint), include_in_schema=False))
+    problems.install(app)
+    # The last one added is the outermost.
+    app.add_middleware(BoundedBody, streamed=(imports.PATH,))
+    app.add_middleware(SecurityHeaders)
+    app.add_middleware(Measured)
+    return app
+
+
+@asynccontextmanager
+async def _identity_resolver(settings: GatewaySettings) -> AsyncIterator[IdentityResolver]:
+    trusted = [url for url in (settings.plc_url, settings.handle_resolver_url) if url]
+    policy = egress_policy(allow_private_hosts=settings.allow_private_hosts, trusted_origins=trusted)
+    async with GuardedHttp(policy, max_connections=64) as http:
+        yield IdentityResolver(http, settings.plc_url, DnsLookup(), handle_resolver_url=settings.handle_resolver_url)

@@ -1,0 +1,1 @@
+"""Who asks: users by service-auth token, operators by bearer token."""

@@ -1,0 +1,40 @@
+"""What the routes stand on, made once by ``api_gateway.app``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from api_gateway.acceptance import Acceptance
+from api_gateway.auth.account import Authenticator
+from api_gateway.auth.operator import OperatorToken
+from api_gateway.bus import Bus
+from api_gateway.follow import Followers
+from api_gateway.settings import GatewaySettings
+from headwater.health import Readiness
+from headwater.identity import IdentityResolver
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """The parts of a running gateway."""
+
+    settings: GatewaySettings
+    bus: Bus
+    acceptance: Acceptance
+    users: Authenticator
+    operator: OperatorToken
+    resolver: IdentityResolver
+    followers: Followers
+    readiness: Readiness
+
+
+def _gateway(request: Request) -> Gateway:
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
+GatewayDep = Annotated[Gateway, Depends(_gateway)]
+"""A route's parameter of this type is the running gateway."""

@@ -1,0 +1,1 @@
+"""The HTTP routes. They parse, ask the modules beside this package, and say the answer."""
