@@ -1,0 +1,1 @@
+"""The firehose-backfill service: follows the relays."""

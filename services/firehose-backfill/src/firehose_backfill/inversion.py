@@ -1,0 +1,62 @@
+"""Operations held against the tree that they led to, and undone on it: the proof that a commit tells everything.
+
+A commit's frame carries the nodes along the paths of the changed keys and of their neighbours
+(https://atproto.com/specs/sync#commit-validation). Undoing every operation on this part of the tree gives the root
+that the tree had before. When that is the root we know, the operations are the whole difference, none hidden and none
+made up, and the new tree is as sound as the old one: whatever an unsound node had changed would show in the root.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headwater.blocks import Blocks
+from headwater.errors import InvalidInputError, Reason
+from headwater.frames import Op
+from headwater.mst_tree import Tree
+
+
+def previous_root(blocks: Blocks, root: bytes, ops: Sequence[Op]) -> bytes:
+    """The root that the tree had before the operations, of which no two are on one key.
+
+    Raises InvalidInputError: COMMIT_OPS when an operation is not what the tree says or does not name the record that
+    it replaced, MST_INCOMPLETE when a node is needed and not in ``blocks``, and the reasons of a malformed tree.
+    """
+    if not ops:
+        # A commit may do nothing; its frame then has no node.
+        return root
+    tree = Tree(blocks, root)
+    for op in ops:
+        if op.action == "create":
+            found = tree.remove(op.key)
+        elif op.prev is None:
+            raise InvalidInputError(Reason.COMMIT_OPS, f"{op.action} without prev: {op.key[:120]!r}")
+        else:
+            found = tree.put(op.key, op.prev)
+        if found != op.cid:
+            raise _contradicted(op)
+    return tree.write()[0]
+
+
+def check_written(blocks: Blocks, root: bytes, ops: Sequence[Op]) -> None:
+    """Check what can be checked of operations in frames from before sync v1.1: that the tree has what they wrote.
+
+    Such frames need not hold the nodes that prove a deletion; one is refused only when the key is still there.
+    Raises InvalidInputError like ``previous_root``.
+    """
+    if not ops:
+        return
+    tree = Tree(blocks, root)
+    for op in ops:
+        try:
+            found = tree.get(op.key)
+        except InvalidInputError as error:
+            if op.action == "delete" and error.reason is Reason.MST_INCOMPLETE:
+                continue
+            raise
+        if found != op.cid:
+            raise _contradicted(op)
+
+
+def _contradicted(op: Op) -> InvalidInputError:
+    return InvalidInputError(Reason.COMMIT_OPS, f"the tree does not have this {op.action}: {op.key[:120]!r}")
