@@ -1,0 +1,98 @@
+"""The ``headwater`` command: its arguments and exit codes. What each command does is in the module of its name."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from headwater.settings import load_settings
+from headwater_local.backfill import backfill_actor, cancel_job
+from headwater_local.db import database_url
+from headwater_local.errors import StackError
+from headwater_local.import_car import import_file
+from headwater_local.services import SERVICES, Workers
+from headwater_local.settings import RunnerSettings
+from headwater_local.status import show_status
+from headwater_local.up import run_stack
+
+app = typer.Typer(
+    name="headwater",
+    help="AT Protocol history into Postgres. Start with `headwater up`, then `headwater backfill HANDLE`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+db = typer.Typer(help="The database of the running stack.", no_args_is_help=True)
+app.add_typer(db, name="db")
+
+Days = Annotated[int, typer.Option(min=0, max=3650, help="Only the records of the last N days; 0 is all time.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, no progress.")]
+
+
+@app.command()
+def up(
+    workers: Annotated[
+        str,
+        typer.Option(metavar="SERVICE=N,...", help=f"How many processes each of {', '.join(SERVICES)} gets."),
+    ] = "",
+) -> None:
+    """Run the whole of Headwater on this machine, in the foreground. Ctrl-C stops it; the data stays."""
+    raise typer.Exit(run_stack(load_settings(RunnerSettings), Workers.parse(workers)))
+
+
+@app.command()
+def backfill(
+    actor: Annotated[str, typer.Argument(help="A DID (did:plc:...) or a handle (alice.example.com).")],
+    days: Days = 0,
+    as_json: Json = False,
+) -> None:
+    """Fetch one account's whole repo from its PDS into Postgres, and show how it goes.
+
+    Exits with 0 when it is done, 1 when it failed or was cancelled, 130 after Ctrl-C (which asks whether to cancel).
+    """
+    raise typer.Exit(backfill_actor(load_settings(RunnerSettings), actor, days, as_json=as_json))
+
+
+@app.command("import")
+def import_(
+    car: Annotated[Path, typer.Argument(metavar="FILE.car", help="A repo as a CAR file, as apps export it.")],
+    did_key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Verify against this did:key, not the one in the DID document.")
+    ] = None,
+    days: Days = 0,
+    as_json: Json = False,
+) -> None:
+    """Put the repo in a CAR file into Postgres, verified like one that was fetched. Exits like `backfill`."""
+    raise typer.Exit(import_file(load_settings(RunnerSettings), car, did_key, days, as_json=as_json))
+
+
+@app.command()
+def cancel(
+    job_id: Annotated[str, typer.Argument(metavar="JOB", help="The job's id, as the other commands say it.")],
+) -> None:
+    """Ask for a job to stop. What is written stays."""
+    cancel_job(load_settings(RunnerSettings), job_id)
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """Show services, lag per stream and partition, jobs, rates and cursors."""
+    show_status(load_settings(RunnerSettings), as_json=as_json)
+
+
+@db.command("url")
+def db_url() -> None:
+    """Print the Postgres URL, for psql and others: `psql $(headwater db url)`."""
+    sys.stdout.write(database_url(load_settings(RunnerSettings)) + "\n")
+
+
+def main() -> None:
+    """Run the command line. Exits with 0, 1 (failed), 2 (wrong usage), 78 (wrong setting) or 130 (interrupted)."""
+    try:
+        app()
+    except StackError as error:
+        sys.stderr.write(f"headwater: {error}\n")
+        raise SystemExit(error.exit_code) from None
