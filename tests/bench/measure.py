@@ -1,0 +1,147 @@
+"""The whole benchmark, in its order: everything beside its yardstick, in one run."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import nats
+
+from bench import machine, postgres, yardsticks
+from bench.admin import operator
+from bench.imports import Bench, timed_import
+from bench.network import SimulatedNetwork, simulated_network
+from bench.resources import Processes
+from bench.results import Again, Full, Huge, Race, Results
+from bench.sizes import Sizes
+from bench.stages import measure_stages
+from e2e.running_stack import RunningStack, running_stack
+
+_WARM_UP_RECORDS = 5_000
+_CHANGED_SHARE = 0.01
+_OF_MEMORY = ("repo-backfill", "indexer")
+_SERVICES = ("api-gateway.0", "repo-backfill.0", "indexer.0", "firehose-backfill.0", "nats", "postgres")
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Cast:
+    """The accounts, by what they are for; none is imported twice as a new one."""
+
+    warm_up: str
+    one: list[str]
+    many: list[list[str]]
+    into_full: list[list[str]]
+    huge: str
+
+    @classmethod
+    async def make(cls, network: SimulatedNetwork, sizes: Sizes) -> Cast:
+        """Make them all, with their CARs."""
+        cast = cls(
+            warm_up=await network.account(min(_WARM_UP_RECORDS, sizes.one)),
+            one=[await network.account(sizes.one) for _ in range(sizes.rounds)],
+            many=[await network.accounts(sizes.many, sizes.each) for _ in range(sizes.rounds)],
+            into_full=[await network.accounts(sizes.many, sizes.each) for _ in range(sizes.rounds)],
+            huge=await network.account(sizes.huge),
+        )
+        groups = (*cast.many, *cast.into_full)
+        await network.build_cars([cast.warm_up, *cast.one, cast.huge, *(did for group in groups for did in group)])
+        return cast
+
+
+async def measure(sizes: Sizes, cache: Path, say: Say) -> Results:
+    """Run the benchmark. Raises VoidRunError when a run does not count."""
+    async with AsyncExitStack() as stack:
+        say("the network")
+        network = await stack.enter_async_context(simulated_network(cache))
+        cast = await Cast.make(network, sizes)
+        say("the stack")
+        running = stack.enter_context(running_stack(network.plc_url, RELAY_URLS=""))
+        running.wait_ready()
+        database = await asyncpg.connect(running.database_url)
+        stack.push_async_callback(database.close)
+        admin = await stack.enter_async_context(operator(running))
+        bench = Bench(network, admin, database, _processes(running, network))
+        described = await machine.describe(database, await _nats_version(running))
+        await timed_import(bench, [cast.warm_up])
+        one, many, again = await _races(bench, cast, sizes, say)
+        say(f"one repo of {sizes.huge:,} records")
+        huge = await _huge(bench, cast)
+        full = await _full(bench, running, cast, sizes, say)
+        say("the stages alone")
+        car = await network.car(cast.one[0])
+        stages = await measure_stages(car, cast.one[0], sizes.one, sizes.rounds, running.database_url, running.nats_url)
+        return Results(described, one, many, again, huge, full, stages)
+
+
+async def _races(bench: Bench, cast: Cast, sizes: Sizes, say: Say) -> tuple[Race, Race, Again]:
+    one = Race(f"one repo of {sizes.one:,}")
+    many = Race(f"{sizes.many} repos of {sizes.each:,}")
+    again = Again()
+    for number in range(sizes.rounds):
+        say(f"round {number + 1} of {sizes.rounds}")
+        did = cast.one[number]
+        await _race(bench, one, [did], sizes)
+        await _again(bench, again, did)
+        await _race(bench, many, cast.many[number], sizes)
+        say(
+            f"  {one.imports[-1].rate:,.0f} and {many.imports[-1].rate:,.0f} records/s,"
+            f" COPY {one.copy_rates[-1]:,.0f} and {many.copy_rates[-1]:,.0f}"
+        )
+    return one, many, again
+
+
+async def _race(bench: Bench, race: Race, dids: list[str], sizes: Sizes) -> None:
+    await postgres.forget_everything(bench.database)
+    race.imports.append(await timed_import(bench, dids))
+    rows = await postgres.rows_of(bench.database, dids)
+    race.copy_rates.append(await yardsticks.copy_rate(bench.database, rows))
+    race.insert_rates.append(await yardsticks.insert_rate(bench.database, rows[: sizes.singles]))
+
+
+async def _again(bench: Bench, again: Again, did: str) -> None:
+    await bench.network.forget_requests()
+    again.unchanged.append(await timed_import(bench, [did]))
+    again.requests.append(await bench.network.requests(did))
+    await bench.network.change(did, _CHANGED_SHARE)
+    await bench.network.build_cars([did])
+    again.changed.append(await timed_import(bench, [did]))
+
+
+async def _huge(bench: Bench, cast: Cast) -> Huge:
+    await postgres.forget_everything(bench.database)
+    done = await timed_import(bench, [cast.huge])
+    return Huge(done, {name: bench.processes.peak_bytes(f"{name}.0") for name in _OF_MEMORY})
+
+
+async def _full(bench: Bench, running: RunningStack, cast: Cast, sizes: Sizes, say: Say) -> Full:
+    await postgres.forget_everything(bench.database)
+    await timed_import(bench, cast.many[0])
+    say(f"filling the table to {sizes.held:,} rows")
+    began = time.monotonic()
+    full = Full(rows=await postgres.fill(running.database_url, cast.many[0], sizes.held))
+    say(f"  {full.rows:,} rows in {time.monotonic() - began:.0f} s")
+    for dids in cast.into_full:
+        full.imports.append(await timed_import(bench, dids))
+        say(f"  {full.imports[-1].rate:,.0f} records/s")
+    return full
+
+
+def _processes(running: RunningStack, network: SimulatedNetwork) -> Processes:
+    pids = {name: running.pid(name) for name in _SERVICES}
+    return Processes(pids | {"simulator": network.pid, "benchmark": os.getpid()}, with_children={"postgres"})
+
+
+async def _nats_version(running: RunningStack) -> str:
+    client = await nats.connect(running.nats_url)
+    try:
+        version = client.connected_server_version
+        return f"{version.major}.{version.minor}.{version.patch}"
+    finally:
+        await client.close()

@@ -1,0 +1,225 @@
+"""The results as Markdown. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from statistics import median
+
+from bench.results import (
+    CHANGED_TARGET,
+    COPY_TARGET,
+    ELSEWHERE,
+    FULL_TARGET,
+    MEMORY_TARGET,
+    SINGLES_TARGET,
+    Race,
+    Results,
+    Stages,
+    cpu_per_records,
+    medians,
+    rate,
+)
+
+_PER = 100_000
+
+
+def render(results: Results) -> str:
+    """The whole report."""
+    parts = (
+        "# Benchmarks",
+        "Written by `make bench`, in one run on one machine; edited by nobody. How it is measured stands at the end.",
+        _table(("", ""), results.machine.items()),
+        "## Targets",
+        _targets(results),
+        "## Every run",
+        _runs(results),
+        "## Where the time goes",
+        _where(results.one),
+        _where(results.many),
+        _stages(results.stages),
+        "## How it is measured",
+        _METHOD,
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def at_least(value: float, target: float) -> str:
+    """The verdict on a value that should not be below its target."""
+    return "PASS" if value >= target else f"**short by {(1 - value / target) * 100:.0f} %**"
+
+
+def at_most(value: float, target: float) -> str:
+    """The verdict on a value that should not be above its target."""
+    return "PASS" if value <= target else f"**over by {(value / target - 1) * 100:.0f} %**"
+
+
+def _targets(results: Results) -> str:
+    rows: list[Sequence[str]] = []
+    for race in (results.one, results.many):
+        runs = str(len(race.imports))
+        rows += (
+            (
+                f"{race.name}, records/s",
+                _whole(race.rate),
+                f"COPY {_whole(median(race.copy_rates))}",
+                f"{race.of_copy:.2f} ×",
+                f"≥ {COPY_TARGET} ×",
+                at_least(race.of_copy, COPY_TARGET),
+                runs,
+            ),
+            (
+                f"{race.name}, records/s",
+                _whole(race.rate),
+                f"one INSERT at a time {_whole(median(race.insert_rates))}",
+                f"{race.of_inserts:.1f} ×",
+                f"≥ {SINGLES_TARGET:.0f} ×",
+                at_least(race.of_inserts, SINGLES_TARGET),
+                runs,
+            ),
+        )
+    rows += (_unchanged(results), _changed(results), *_memory(results), _full(results))
+    head = ("what", "measured", "beside", "comes to", "target", "", "runs")
+    return _table(head, rows)
+
+
+def _unchanged(results: Results) -> Sequence[str]:
+    again = results.again
+    worst = max(again.requests, key=len)
+    one_and_no_car = all(len(asked) == 1 and "getRepo" not in asked[0] for asked in again.requests)
+    return (
+        "the same repo again, unchanged",
+        f"{median(run.seconds for run in again.unchanged):.2f} s",
+        "",
+        f"{len(worst)} request{'s' * (len(worst) != 1)}: {', '.join(_short(name) for name in worst)}",
+        "1 request, no CAR",
+        "PASS" if one_and_no_car else "**more than that**",
+        str(len(again.unchanged)),
+    )
+
+
+def _changed(results: Results) -> Sequence[str]:
+    changed, first = rate(results.again.changed), results.one.rate
+    return (
+        "the same repo again, 1 % changed, records/s",
+        _whole(changed),
+        f"first import {_whole(first)}",
+        f"{changed / first:.2f} ×",
+        f"≥ {CHANGED_TARGET:.0f} ×",
+        at_least(changed / first, CHANGED_TARGET),
+        str(len(results.again.changed)),
+    )
+
+
+def _memory(results: Results) -> Iterable[Sequence[str]]:
+    done = results.huge.done
+    for name, peak in results.huge.peak_bytes.items():
+        yield (
+            f"peak memory of {name}, a repo of {done.records:,} records",
+            f"{peak / 1e6:.0f} MB",
+            "",
+            f"at {_whole(done.rate)} records/s",
+            f"≤ {MEMORY_TARGET / 1e6:.0f} MB",
+            at_most(peak, MEMORY_TARGET),
+            "1",
+        )
+
+
+def _full(results: Results) -> Sequence[str]:
+    into_full, into_empty = rate(results.full.imports), results.many.rate
+    return (
+        f"{results.many.name} into a table of {results.full.rows:,} rows, records/s",
+        _whole(into_full),
+        f"empty table {_whole(into_empty)}",
+        f"{into_full / into_empty:.2f} ×",
+        f"≥ {FULL_TARGET} ×",
+        at_least(into_full / into_empty, FULL_TARGET),
+        str(len(results.full.imports)),
+    )
+
+
+def _runs(results: Results) -> str:
+    rows: list[Sequence[str]] = []
+    for race in (results.one, results.many):
+        rows += (
+            (race.name, "Headwater", _rates(run.rate for run in race.imports)),
+            ("", "COPY", _rates(race.copy_rates)),
+            ("", "one INSERT at a time", _rates(race.insert_rates)),
+        )
+    rows += (
+        ("again, unchanged", "Headwater, seconds", ", ".join(f"{run.seconds:.2f}" for run in results.again.unchanged)),
+        ("again, 1 % changed", "Headwater", _rates(run.rate for run in results.again.changed)),
+        (f"one repo of {results.huge.done.records:,}", "Headwater", _whole(results.huge.done.rate)),
+        ("into the full table", "Headwater", _rates(run.rate for run in results.full.imports)),
+    )
+    return _table(("", "", "records/s by run"), rows)
+
+
+def _where(race: Race) -> str:
+    spent = cpu_per_records(race.imports, _PER)
+    elsewhere = spent.pop(ELSEWHERE, 0.0)
+    total = sum(spent.values())
+    wall = _PER / race.rate
+    rows = [(name, f"{seconds:.2f}", f"{seconds / total * 100:.0f} %") for name, seconds in spent.items()]
+    return (
+        f"{race.name}: {total:.2f} CPU seconds in {wall:.2f} s of time for {_PER:,} records, "
+        f"{total / wall:.1f} cores busy; everything else on the machine kept {elsewhere / wall:.1f} busy.\n\n"
+        + _table(("process", f"CPU s per {_PER:,} records", "share"), [*rows, ("all", f"{total:.2f}", "100 %")])
+    )
+
+
+def _stages(stages: Stages) -> str:
+    rows: list[Sequence[str]] = []
+    for service, runs in (("repo-backfill", stages.producer), ("indexer", stages.indexer)):
+        alone = medians(runs)
+        rows += (
+            (
+                service if position == 0 else "",
+                name,
+                f"{seconds / stages.records * 1e6:.2f}",
+                _whole(stages.records / seconds),
+            )
+            for position, (name, seconds) in enumerate(alone.items())
+        )
+        seconds = sum(alone.values())
+        rows.append(("", "together", f"{seconds / stages.records * 1e6:.2f}", _whole(stages.records / seconds)))
+    return (
+        f"The parts of the path alone, one after the other in one process, {stages.records:,} records; COPY, commit "
+        "and publish include what Postgres and NATS do meanwhile:\n\n"
+        + _table(("", "stage", "µs a record", "records/s"), rows)
+    )
+
+
+def _rates(rates: Iterable[float]) -> str:
+    return ", ".join(map(_whole, rates))
+
+
+def _whole(number: float) -> str:
+    return f"{number:,.0f}"
+
+
+def _short(method: str) -> str:
+    return method.rpartition(".")[2]
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+_METHOD = """\
+- The stack is `headwater up` with its default settings in a fresh home: embedded Postgres and NATS, one worker of each
+  service. The network is the simulator, in a process of its own, with every CAR built beforehand. All of it, and the
+  benchmark itself, shares this machine and speaks over loopback.
+- The clock runs from the first request to the operator's API to the commit of the transaction in which the last job
+  was done. After each run the rows of every account are counted against the simulator's books; a run that lost or
+  invented one ends the benchmark.
+- Before each run the table is empty (but where the row says otherwise), no account has been imported before, and a
+  CHECKPOINT has been made. A small import, which does not count, warms the stack up.
+- The yardsticks write the rows of the import before them, read from the table, into a table of the same columns, types
+  and primary key, without partitions and further indexes, in the same Postgres, in the order of the primary key:
+  one COPY of ready tuples on one connection; and a sample of rows, each by a prepared INSERT ... ON CONFLICT that is
+  committed by itself. Imports and yardsticks take turns.
+- The full table is made of imported rows multiplied under other DIDs, then VACUUM (ANALYZE).
+- Figures are medians of the runs; ratios are ratios of medians. Peak memory is VmHWM at the end of all the imports
+  above, hence over the whole life of the process. CPU seconds are user and system time, of Postgres with all its
+  backends."""

@@ -1,0 +1,119 @@
+"""What was found, as values. Times in seconds, rates in records a second, memory in bytes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+COPY_TARGET = 0.45
+SINGLES_TARGET = 15.0
+CHANGED_TARGET = 1.0
+FULL_TARGET = 0.8
+MEMORY_TARGET = 300_000_000
+
+ELSEWHERE = "everything else on the machine"
+"""Among CPU seconds: what does not belong to the benchmark. Much of it, and the run says little."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """One timed import. ``cpu_seconds`` by process."""
+
+    records: int
+    seconds: float
+    cpu_seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def rate(self) -> float:
+        """Records a second."""
+        return self.records / self.seconds
+
+
+@dataclass
+class Race:
+    """Imports of one kind, and after each the yardsticks on the same rows, in the order of the runs."""
+
+    name: str
+    imports: list[Import] = field(default_factory=list)
+    copy_rates: list[float] = field(default_factory=list)
+    insert_rates: list[float] = field(default_factory=list)
+
+    @property
+    def rate(self) -> float:
+        """Records a second, the median."""
+        return rate(self.imports)
+
+    @property
+    def of_copy(self) -> float:
+        """The rate over that of COPY, medians."""
+        return self.rate / median(self.copy_rates)
+
+    @property
+    def of_inserts(self) -> float:
+        """The rate over that of one INSERT at a time, medians."""
+        return self.rate / median(self.insert_rates)
+
+
+@dataclass
+class Again:
+    """Imports of a repo that is in the table: unchanged, with the requests its PDS saw, and with some of it changed."""
+
+    unchanged: list[Import] = field(default_factory=list)
+    requests: list[list[str]] = field(default_factory=list)
+    changed: list[Import] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Huge:
+    """The import of one very large repo; ``peak_bytes`` by process, over the whole life of the process."""
+
+    done: Import
+    peak_bytes: Mapping[str, int]
+
+
+@dataclass
+class Full:
+    """Imports of many repos into a table that holds ``rows`` already."""
+
+    rows: int = 0
+    imports: list[Import] = field(default_factory=list)
+
+
+@dataclass
+class Stages:
+    """Seconds that parts of the path take alone, in one process, for ``records``: a list of runs by stage."""
+
+    records: int
+    producer: dict[str, list[float]] = field(default_factory=dict)
+    indexer: dict[str, list[float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that one run of the benchmark has found."""
+
+    machine: Mapping[str, str]
+    one: Race
+    many: Race
+    again: Again
+    huge: Huge
+    full: Full
+    stages: Stages
+
+
+def rate(imports: Sequence[Import]) -> float:
+    """The median rate."""
+    return median(run.rate for run in imports)
+
+
+def cpu_per_records(imports: Sequence[Import], records: int) -> dict[str, float]:
+    """CPU seconds by process for so many records, medians over the runs; the largest first."""
+    names = {name for run in imports for name in run.cpu_seconds}
+    spent = {name: median(run.cpu_seconds.get(name, 0.0) * records / run.records for run in imports) for name in names}
+    return dict(sorted(spent.items(), key=lambda item: -item[1]))
+
+
+def medians(runs: Mapping[str, Iterable[float]]) -> dict[str, float]:
+    """The median of each."""
+    return {name: median(values) for name, values in runs.items()}

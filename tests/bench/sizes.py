@@ -1,0 +1,25 @@
+"""How much is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """``one``: records of the single repo. ``many`` repos of ``each`` records. ``huge``: records of the repo that is
+    imported for the peak of memory, once. ``held``: rows that the full table holds. ``rounds``: runs of the rest.
+    ``singles``: rows that the yardstick inserts one at a time.
+    """
+
+    one: int = 100_000
+    many: int = 200
+    each: int = 500
+    huge: int = 1_000_000
+    held: int = 5_000_000
+    rounds: int = 3
+    singles: int = 5_000
+
+
+FULL = Sizes()
+QUICK = Sizes(one=5_000, many=10, each=200, huge=20_000, held=40_000, rounds=1, singles=300)

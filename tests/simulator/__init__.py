@@ -1,0 +1,37 @@
+"""A local AT Protocol network for tests, the demo and the benchmarks.
+
+Independent of Headwater's protocol code on purpose: it is the oracle that Headwater is compared with.
+"""
+
+from .account import Account
+from .expect import Row
+from .faults import Answer, Endless, Fault, FlipBit, Gate, GzipBomb, Hang, Redirect, Reset, Slow, Truncate
+from .jwt import service_auth
+from .pds import Pds
+from .plc import PlcDirectory
+from .repo import Write
+from .tid import DEFAULT_NOW_US, Clock
+from .world import World
+
+__all__ = [
+    "DEFAULT_NOW_US",
+    "Account",
+    "Answer",
+    "Clock",
+    "Endless",
+    "Fault",
+    "FlipBit",
+    "Gate",
+    "GzipBomb",
+    "Hang",
+    "Pds",
+    "PlcDirectory",
+    "Redirect",
+    "Reset",
+    "Row",
+    "Slow",
+    "Truncate",
+    "World",
+    "Write",
+    "service_auth",
+]

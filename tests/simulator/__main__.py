@@ -1,0 +1,61 @@
+"""A simulated network as a process of its own: prints one JSON line that describes it, then serves until stopped."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import signal
+import time
+from pathlib import Path
+
+from .control import ControlHost
+from .tid import DEFAULT_NOW_US
+from .world import World
+
+
+def main() -> None:
+    asyncio.run(_serve(_arguments()))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m simulator", description=__doc__)
+    parser.add_argument("--seed", type=int, default=0, help="the same seed makes the same world (default: 0)")
+    parser.add_argument("--hosts", type=int, default=1, help="number of PDSes (default: 1)")
+    parser.add_argument(
+        "--accounts", type=int, default=3, help="number of accounts, spread over the PDSes (default: 3)"
+    )
+    parser.add_argument("--records", type=int, default=1000, help="records of each account (default: 1000)")
+    parser.add_argument("--odd", action="store_true", help="give each account the awkward records, too")
+    parser.add_argument("--recent", action="store_true", help="let the history end now, not on a fixed date")
+    parser.add_argument("--cache", type=Path, help="directory for large repos, taken up again at the next start")
+    parser.add_argument("--plc-port", type=int, default=0, help="port of the PLC directory (default: any)")
+    parser.add_argument("--control-port", type=int, default=0, help="port of the control API (default: any)")
+    return parser.parse_args()
+
+
+async def _serve(arguments: argparse.Namespace) -> None:
+    # An hour back, so that the clock, which ticks at every write, does not overtake the true one.
+    now_us = (int(time.time()) - 3600) * 1_000_000 if arguments.recent else DEFAULT_NOW_US
+    world = World(
+        arguments.seed, now_us=now_us, hosts=arguments.hosts, cache=arguments.cache, plc_port=arguments.plc_port
+    )
+    for _ in range(arguments.accounts):
+        account = world.add_account()
+        account.seed_records(arguments.records)
+        if arguments.odd:
+            account.seed_odd_records()
+        account.car()
+    control = ControlHost(world, arguments.control_port)
+    stopped = asyncio.Event()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(signum, stopped.set)
+    async with world:
+        await control.start()
+        print(json.dumps(world.describe() | {"control_url": control.url}), flush=True)
+        await stopped.wait()
+        await control.stop()
+
+
+if __name__ == "__main__":
+    main()

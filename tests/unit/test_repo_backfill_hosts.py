@@ -1,0 +1,118 @@
+"""What a host is spared: bursts beyond its bucket, more connections than allowed, requests while it asked for peace."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from headwater.rate_limit import RateLimit
+from repo_backfill.hosts import HostBusyError, HostLimiter
+
+A, B = "https://a.example", "https://b.example"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def limiter(clock: Clock, **fields: float) -> HostLimiter:
+    values = {"rate": 1.0, "burst": 2, "connections": 2, **fields}
+    return HostLimiter(clock=clock, **values)  # type: ignore[arg-type]
+
+
+async def ask(hosts: HostLimiter, origin: str, patience: float = 0.01) -> None:
+    async with hosts.request(origin, rank=0, patience=patience):
+        pass
+
+
+async def test_a_burst_then_the_rate(clock: Clock):
+    hosts = limiter(clock)
+    await ask(hosts, A)
+    await ask(hosts, A)
+    with pytest.raises(HostBusyError) as busy:
+        await ask(hosts, A)
+    assert busy.value.retry_after == pytest.approx(1.0)
+    await ask(hosts, B)
+    clock.now += 1.0
+    await ask(hosts, A)
+
+
+async def test_workers_share_a_hosts_limits(clock: Clock):
+    hosts = limiter(clock, burst=4, workers=2)
+    await ask(hosts, A)
+    await ask(hosts, A)
+    with pytest.raises(HostBusyError) as busy:
+        await ask(hosts, A)
+    assert busy.value.retry_after == pytest.approx(2.0)
+
+
+async def test_connections_are_bounded_per_host(clock: Clock):
+    hosts = limiter(clock, burst=10, connections=1)
+    async with hosts.request(A, rank=0, patience=1):
+        with pytest.raises(HostBusyError):
+            await ask(hosts, A)
+        await ask(hosts, B)
+    await ask(hosts, A)
+
+
+async def test_a_timeout_of_the_request_itself_is_not_taken_for_a_busy_host(clock: Clock):
+    hosts = limiter(clock)
+    with pytest.raises(TimeoutError):
+        async with hosts.request(A, rank=0, patience=0.05):
+            await asyncio.sleep(0.1)  # longer than the patience, which is for the wait alone
+            raise TimeoutError
+
+
+async def test_retry_after_is_obeyed(clock: Clock):
+    hosts = limiter(clock, burst=10)
+    hosts.failed(A, 30.0)
+    assert hosts.paused == 1
+    with pytest.raises(HostBusyError) as busy:
+        await ask(hosts, A)
+    assert busy.value.retry_after == pytest.approx(30.0)
+    clock.now += 30.0
+    await ask(hosts, A)
+
+
+async def test_a_host_is_left_alone_after_failures_in_a_row_only(clock: Clock):
+    hosts = limiter(clock, burst=10)
+    for _ in range(2):
+        hosts.failed(A, None)
+    hosts.answered(A)
+    for _ in range(2):
+        hosts.failed(A, None)
+    await ask(hosts, A)
+    hosts.failed(A, None)
+    with pytest.raises(HostBusyError):
+        await ask(hosts, A)
+
+
+async def test_a_hosts_own_window_is_obeyed_less_a_reserve(clock: Clock):
+    hosts = limiter(clock, burst=10)
+    hosts.answered(A, RateLimit(limit=100, remaining=6, reset_after=60.0))
+    await ask(hosts, A)
+    hosts.answered(A, RateLimit(limit=100, remaining=5, reset_after=60.0))
+    with pytest.raises(HostBusyError) as busy:
+        await ask(hosts, A)
+    assert busy.value.retry_after == pytest.approx(60.0)
+
+
+async def test_the_memory_of_hosts_is_bounded_but_pauses_are_kept(clock: Clock, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("repo_backfill.hosts._MAX_HOSTS", 10)
+    hosts = limiter(clock)
+    hosts.failed(A, 1e6)
+    for number in range(100):
+        clock.now += 10
+        await ask(hosts, f"https://{number}.example")
+    assert len(hosts._hosts) <= 11
+    assert hosts.paused == 1
