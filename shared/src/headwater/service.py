@@ -24,6 +24,10 @@ log = logging.getLogger("headwater.service")
 EXIT_INVARIANT = 70
 """The exit code when a promise of ours was broken or a task failed (EX_SOFTWARE of sysexits.h)."""
 
+KEEP_ALIVE_SECONDS = 75
+"""How long an idle connection stays open: longer than clients keep one (httpx 5 s, proxies commonly 60 s). Whoever
+closes first must be the client, or a request can go out on a connection that is just being closed."""
+
 
 def nats_broker(settings: ServiceSettings, name: str) -> NatsBroker:
     """A broker that reconnects for ever and never gives up its subscriptions."""
@@ -76,7 +80,13 @@ class Server:
         self._socket = socket.create_server((host, port), reuse_port=False)
         self.port: int = self._socket.getsockname()[1]
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=5, loop="none"
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="on",
+            timeout_graceful_shutdown=5,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            loop="none",
         )
         self._server = uvicorn.Server(config)
 
