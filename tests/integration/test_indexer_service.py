@@ -160,7 +160,7 @@ async def test_live_commits_become_rows(
 ) -> None:
     async with running_indexer(nats_url, database_url, tmp_path) as worker:
         await worker.until_ready()
-        message = LiveBatch(relay="r", commits=[commit(1, {A: 1, B: 1}), commit(2, {A: 2}, delete=(B,))])
+        message = LiveBatch(relay="r", events=[commit(1, {A: 1, B: 1}), commit(2, {A: 2}, delete=(B,))])
         await js.publish(live_subject(DID), encode(message))
 
         async def arrived() -> bool:
@@ -208,7 +208,7 @@ async def test_poison_is_dead_lettered_alone(
     # All is there before the worker is, so that it meets the poison in the middle of a group.
     await publish(js, batch(3, {(LIKE, "z"): 1}, index=1), poisoned, end(3, batches=2, records=4))
     await js.publish(backfill_subject(DID), b"\xc1 not MessagePack")
-    await js.publish(live_subject(live.did), encode(LiveBatch(relay="r", commits=[live])))
+    await js.publish(live_subject(live.did), encode(LiveBatch(relay="r", events=[live])))
     async with running_indexer(nats_url, database_url, tmp_path) as worker:
         await worker.until_ready()
         part = await outcome(jobs)

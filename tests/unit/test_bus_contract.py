@@ -18,8 +18,12 @@ from headwater.bus.jobs import (
 )
 from headwater.bus.messages import (
     Keys,
+    LiveAccount,
     LiveBatch,
+    LiveBroken,
     LiveCommit,
+    LiveIdentity,
+    LiveSync,
     Outcome,
     Rows,
     SnapshotBatch,
@@ -78,7 +82,14 @@ def test_backfill_messages_survive_the_bus(message: SnapshotBatch | SnapshotEnd)
 
 def test_live_messages_survive_the_bus() -> None:
     commit = LiveCommit(did=DID, rev="r", data="bafy", seq=1, put=ROWS, delete=Keys(["c"], ["k"]))
-    message = LiveBatch(relay="wss://relay", commits=[commit])
+    events = [
+        commit,
+        LiveSync(did=DID, rev="r", data="bafy", seq=2, at_us=5),
+        LiveAccount(did=DID, seq=3, active=False, status="deleted"),
+        LiveIdentity(did=DID, seq=4, handle="a.test", pds="https://pds.test"),
+        LiveBroken(did=DID, seq=5, rev="r", reason=Reason.BAD_SIGNATURE.value),
+    ]
+    message = LiveBatch(relay="wss://relay", events=events)
     assert decode_live(encode(message)) == message
 
 

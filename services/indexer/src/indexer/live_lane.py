@@ -20,7 +20,7 @@ from indexer.live import write_commits
 
 def weight(message: LiveBatch) -> int:
     """How many rows a message brings into a transaction."""
-    return sum(len(commit.put) + len(commit.delete) for commit in message.commits)
+    return sum(len(commit.put) + len(commit.delete) for commit in _commits(message))
 
 
 class LiveWriter:
@@ -33,7 +33,7 @@ class LiveWriter:
     async def write(self, deliveries: Sequence[Delivery[LiveBatch]]) -> Sequence[float | None]:
         """Write a group. Raises TransientError when nothing can be written at the moment."""
         connection = await self._database.connection()
-        commits = [commit for delivery in deliveries for commit in delivery.message.commits]
+        commits = [commit for delivery in deliveries for commit in _commits(delivery.message)]
         try:
             with translated():
                 written = await write_commits(connection, commits)
@@ -46,7 +46,7 @@ class LiveWriter:
     async def _write_alone(self, connection: asyncpg.Connection, delivery: Delivery[LiveBatch]) -> None:
         commits: list[LiveCommit] = []
         letters: list[RefusedRecord] = []
-        for commit in delivery.message.commits:
+        for commit in _commits(delivery.message):
             refused = await refused_rows(connection, commit.did, commit.rev, commit.put)
             letters += _letters(commit, refused)
             put, keys = without(commit.put, frozenset(refused))
@@ -60,6 +60,10 @@ class LiveWriter:
             return
         metrics.ROWS_WRITTEN.labels("live", "merge").inc(written)
         await self._dead.records(letters)
+
+
+def _commits(message: LiveBatch) -> list[LiveCommit]:
+    return [event for event in message.events if isinstance(event, LiveCommit)]
 
 
 def _letters(commit: LiveCommit, refused: dict[int, str]) -> list[RefusedRecord]:

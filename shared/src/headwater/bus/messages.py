@@ -106,24 +106,74 @@ class SnapshotEnd(msgspec.Struct, frozen=True, tag="snapshot_end", kw_only=True)
     detail: str | None = None
 
 
-class LiveCommit(msgspec.Struct, frozen=True, kw_only=True):
-    """One verified commit from the firehose: the records it wrote and the keys it deleted, all at ``rev``."""
+class LiveCommit(msgspec.Struct, frozen=True, kw_only=True, tag="commit"):
+    """One verified commit from the firehose: the records it wrote and the keys it deleted, all at ``rev``.
+
+    ``at_us`` is the relay's time of the event in microseconds since 1970, here and in the events below.
+    """
 
     did: str
     rev: str
     data: str
     seq: int
+    at_us: int = 0
     since: str | None = None
     prev_data: str | None = None
     put: Rows = Rows()
     delete: Keys = Keys()
 
 
+class LiveSync(msgspec.Struct, frozen=True, kw_only=True, tag="sync"):
+    """A verified ``#sync``: the repo is at this rev and tree root (base32), whatever it was before."""
+
+    did: str
+    rev: str
+    data: str
+    seq: int
+    at_us: int = 0
+
+
+class LiveAccount(msgspec.Struct, frozen=True, kw_only=True, tag="account"):
+    """``#account``: the account's status at its host. ``status`` says why it is not active, in the host's words."""
+
+    did: str
+    seq: int
+    at_us: int = 0
+    active: bool
+    status: str | None = None
+
+
+class LiveIdentity(msgspec.Struct, frozen=True, kw_only=True, tag="identity"):
+    """``#identity``, after the DID was resolved anew: its PDS, and its handle if that is verified both ways."""
+
+    did: str
+    seq: int
+    at_us: int = 0
+    handle: str | None = None
+    pds: str | None = None
+
+
+class LiveBroken(msgspec.Struct, frozen=True, kw_only=True, tag="broken"):
+    """A commit or ``#sync`` of this repo that was refused: it may have changed in a way that nobody saw.
+
+    ``rev`` is what the frame claimed, ``reason`` one of ``headwater.errors.Reason``.
+    """
+
+    did: str
+    seq: int
+    at_us: int = 0
+    rev: str | None = None
+    reason: str
+
+
+LiveEvent = LiveCommit | LiveSync | LiveAccount | LiveIdentity | LiveBroken
+
+
 class LiveBatch(msgspec.Struct, frozen=True, tag="live_batch", kw_only=True):
-    """Commits of one partition, in the relay's order."""
+    """Events of one partition, in the relay's order: from the live tail, or from the replay of its past."""
 
     relay: str
-    commits: list[LiveCommit]
+    events: list[LiveEvent]
 
 
 BackfillMessage = SnapshotBatch | SnapshotEnd
@@ -152,14 +202,15 @@ def decode_backfill(payload: bytes) -> BackfillMessage:
 
 
 def decode_live(payload: bytes) -> LiveBatch:
-    """A message of ``records.live``. Raises InvalidInputError(MESSAGE_MALFORMED)."""
+    """A message of ``records.live`` or ``records.replay``. Raises InvalidInputError(MESSAGE_MALFORMED)."""
     try:
         message: LiveBatch = _live.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidInputError(Reason.MESSAGE_MALFORMED, str(error)) from error
-    for commit in message.commits:
-        _check_rows(commit.put)
-        _check_keys(commit.delete)
+    for event in message.events:
+        if isinstance(event, LiveCommit):
+            _check_rows(event.put)
+            _check_keys(event.delete)
     return message
 
 

@@ -28,12 +28,14 @@ from headwater.bus.subjects import PARTITIONS, RequestLane
 log = logging.getLogger("headwater.bus")
 
 STREAM_LIVE = "RECORDS_LIVE"
+STREAM_REPLAY = "RECORDS_REPLAY"
 STREAM_BACKFILL = "RECORDS_BACKFILL"
 STREAM_REQUESTS = "REQUESTS"
 STREAM_DEAD_LETTERS = "DEAD_LETTERS"
 
 BUCKET_JOBS = "jobs"
 BUCKET_CURSORS = "cursors"
+BUCKET_FIREHOSE = "firehose"
 BUCKET_CONTROL = "control"
 BUCKET_WORKERS = "workers"
 BUCKET_TOKENS = "tokens"
@@ -53,6 +55,16 @@ STREAMS: tuple[StreamConfig, ...] = (
         discard=DiscardPolicy.NEW,
         storage=StorageType.FILE,
         max_bytes=1024 * _MIB,
+        duplicate_window=120,
+    ),
+    StreamConfig(
+        name=STREAM_REPLAY,
+        description="verified commits that the relay still held, by partition",
+        subjects=[f"{subjects.RECORDS_REPLAY}.*"],
+        retention=RetentionPolicy.WORK_QUEUE,
+        discard=DiscardPolicy.NEW,
+        storage=StorageType.FILE,
+        max_bytes=512 * _MIB,
         duplicate_window=120,
     ),
     StreamConfig(
@@ -94,6 +106,9 @@ BUCKETS: tuple[KeyValueConfig, ...] = (
         bucket=BUCKET_JOBS, description="jobs, in parts", ttl=30 * 86_400, storage=StorageType.FILE, direct=True
     ),
     KeyValueConfig(bucket=BUCKET_CURSORS, description="firehose cursors", storage=StorageType.FILE),
+    KeyValueConfig(
+        bucket=BUCKET_FIREHOSE, description="progress and gaps of the firehose", storage=StorageType.FILE, direct=True
+    ),
     KeyValueConfig(bucket=BUCKET_CONTROL, description="what operators switched", storage=StorageType.FILE),
     KeyValueConfig(bucket=BUCKET_WORKERS, description="which workers live", ttl=10, storage=StorageType.FILE),
     KeyValueConfig(
@@ -111,6 +126,11 @@ def live_consumer(partition: int) -> str:
     return f"indexer-live-{partition}"
 
 
+def replay_consumer(partition: int) -> str:
+    """The durable name of the indexer's consumer of one partition's replay lane."""
+    return f"indexer-replay-{partition}"
+
+
 def backfill_consumer(partition: int) -> str:
     """The durable name of the indexer's consumer of one partition's backfill lane."""
     return f"indexer-backfill-{partition}"
@@ -126,6 +146,7 @@ def consumers() -> list[tuple[str, ConsumerConfig]]:
     declared: list[tuple[str, ConsumerConfig]] = []
     for p in range(PARTITIONS):
         declared.append((STREAM_LIVE, _durable(live_consumer(p), f"{subjects.RECORDS_LIVE}.{p}", 1_000)))
+        declared.append((STREAM_REPLAY, _durable(replay_consumer(p), f"{subjects.RECORDS_REPLAY}.{p}", 1_000)))
         declared.append((STREAM_BACKFILL, _durable(backfill_consumer(p), f"{subjects.RECORDS_BACKFILL}.{p}", 1_000)))
     declared.extend(
         (

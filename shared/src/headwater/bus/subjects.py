@@ -11,6 +11,7 @@ from enum import StrEnum
 PARTITIONS = 16
 
 RECORDS_LIVE = "records.live"
+RECORDS_REPLAY = "records.replay"
 RECORDS_BACKFILL = "records.backfill"
 REQUESTS = "requests"
 DEAD_LETTERS = "dead"
@@ -42,6 +43,11 @@ def owned_partitions(worker_id: int, worker_count: int) -> tuple[int, ...]:
 def live_subject(did: str) -> str:
     """Where the live events of a DID go."""
     return f"{RECORDS_LIVE}.{partition(did)}"
+
+
+def replay_subject(did: str) -> str:
+    """Where past events of a DID go that a relay still holds; apart, so that they delay no live one."""
+    return f"{RECORDS_REPLAY}.{partition(did)}"
 
 
 def backfill_subject(did: str) -> str:
