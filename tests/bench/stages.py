@@ -17,6 +17,7 @@ from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfi
 from bench.results import Stages
 from headwater.blocks import MemoryBlocks
 from headwater.bus.messages import SnapshotBatch, decode_backfill, encode
+from headwater.bus.publish import Publisher
 from headwater.car import CarReader
 from headwater.clock import now_us
 from headwater.commit import parse_commit
@@ -25,7 +26,6 @@ from indexer.batch import rows_of
 from indexer.database import connect
 from indexer.migrate import migrate
 from indexer.table import copy_rows
-from repo_backfill.publish import Publisher
 from repo_backfill.snapshot import Batch, Scope, Snapshot
 
 _CHUNK_BYTES = 64 * 1024

@@ -11,6 +11,7 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from headwater.bus.job_store import JobStore
+from headwater.bus.publish import Publisher
 from headwater.bus.streams import BUCKET_CONTROL, BUCKET_JOBS, BUCKET_WORKERS, apply_topology
 from headwater.dns_lookup import DnsLookup
 from headwater.egress import EgressPolicy, egress_policy
@@ -27,7 +28,6 @@ from repo_backfill.imports import Imports
 from repo_backfill.indexer_client import IndexerClient
 from repo_backfill.intake import Intake
 from repo_backfill.pds import CarLimits, PdsClient
-from repo_backfill.publish import Publisher
 from repo_backfill.settings import RepoBackfillSettings
 from repo_backfill.signals import Switchboard
 from repo_backfill.slots import Slots
@@ -99,7 +99,7 @@ async def _tools(
         identities=IdentityResolver(http, settings.plc_url, dns, handle_resolver_url=settings.handle_resolver_url),
         pds=PdsClient(http, hosts, limits),
         imports=Imports(js),
-        publisher=Publisher(js, client.max_payload),
+        publisher=Publisher(js, client.max_payload, waiting=_count_wait),
         dead_letters=DeadLetters(js),
         budget=MemoryBudget(settings.headwater_car_memory_bytes),
         fetching=Slots(concurrency, reserved=1 if concurrency > 1 else 0),
@@ -109,6 +109,10 @@ async def _tools(
 def _policy(settings: RepoBackfillSettings) -> EgressPolicy:
     origins = [url for url in (settings.plc_url, settings.handle_resolver_url) if url]
     return egress_policy(allow_private_hosts=settings.allow_private_hosts, trusted_origins=origins)
+
+
+def _count_wait(cause: str) -> None:
+    metrics.PUBLISH_WAITS.labels(cause).inc()
 
 
 def _host_limiter(settings: RepoBackfillSettings) -> HostLimiter:

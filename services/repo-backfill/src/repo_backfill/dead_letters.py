@@ -8,7 +8,7 @@ import logging
 import nats.errors
 from nats.js import JetStreamContext
 
-from headwater.bus.subjects import dead_letter_subject
+from headwater.bus.dead_letters import keep_dead_letter
 from headwater.cid import cid_text
 from headwater.errors import Reason
 from repo_backfill.snapshot import Refused
@@ -17,8 +17,6 @@ log = logging.getLogger("repo_backfill.dead_letters")
 
 KEPT_PER_JOB = 100
 """Of one job's refused records so many are kept; all are counted. One hostile repo must not push out all others'."""
-_MAX_BYTES = 256 * 1024
-_DETAIL_LENGTH = 200
 
 
 class DeadLetters:
@@ -47,12 +45,7 @@ class DeadLetters:
         await self._publish("record", refused.reason, refused.block or b"", headers, refused.detail)
 
     async def _publish(self, kind: str, reason: Reason, payload: bytes, headers: dict[str, str], detail: str) -> None:
-        # Details quote strangers' bytes, and a header ends at a line break.
-        plain = detail[:_DETAIL_LENGTH].encode("ascii", "backslashreplace").decode()
-        headers["Headwater-Detail"] = "".join(char if char.isprintable() else "?" for char in plain)
-        headers["Headwater-Size"] = str(len(payload))
-        kept = payload if len(payload) <= _MAX_BYTES else b""
         try:
-            await self._js.publish(dead_letter_subject(kind, reason.value), kept, headers=headers)
+            await keep_dead_letter(self._js, kind, reason, payload, headers, detail)
         except (nats.errors.Error, OSError) as error:
             log.warning("a dead letter was lost: %s", error)

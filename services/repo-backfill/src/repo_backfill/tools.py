@@ -8,6 +8,7 @@ from typing import Final
 from nats.js.kv import KeyValue
 
 from headwater.bus.job_store import JobStore
+from headwater.bus.publish import Publisher
 from headwater.bus.subjects import RequestLane
 from headwater.identity import IdentityResolver
 from repo_backfill.car_store import MemoryBudget
@@ -15,7 +16,6 @@ from repo_backfill.dead_letters import DeadLetters
 from repo_backfill.imports import Imports
 from repo_backfill.indexer_client import IndexerClient
 from repo_backfill.pds import PdsClient, Turn
-from repo_backfill.publish import Publisher
 from repo_backfill.settings import RepoBackfillSettings
 from repo_backfill.signals import Switchboard
 from repo_backfill.slots import Slots

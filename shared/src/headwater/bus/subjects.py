@@ -69,5 +69,5 @@ def request_subject(lane: RequestLane, did: str) -> str:
 
 
 def dead_letter_subject(kind: str, reason: str) -> str:
-    """Where what could not be used is kept, by kind (``record``, ``message``) and reason."""
+    """Where what could not be used is kept, by kind (``record``, ``message``, ``frame``) and reason."""
     return f"{DEAD_LETTERS}.{kind}.{reason}"

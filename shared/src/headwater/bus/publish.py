@@ -1,13 +1,13 @@
 """Publishing to JetStream: several messages under way, each acknowledged, none lost.
 
 A full stream is the back-pressure: the message is published again until there is room. So is a bus that is away:
-the message id makes JetStream take the message once, and the indexer takes every batch once anyway.
+the message id makes JetStream take the message once, and what the indexer does converges anyway.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import nats.errors
@@ -17,7 +17,6 @@ from nats.js import JetStreamContext
 from headwater.backoff import backoff_seconds
 from headwater.bus.streams import stream_is_full
 from headwater.errors import InvariantError
-from repo_backfill import metrics
 
 _ACK_SECONDS = 10.0
 _RETRY_CAP = 2.0
@@ -47,11 +46,22 @@ class ByteWindow:
 
 
 class Publisher:
-    """Publishes for all jobs of the process."""
+    """Publishes for everybody in the process. ``max_payload`` is the server's, in bytes.
 
-    def __init__(self, js: JetStreamContext, max_payload: int, window: ByteWindow | None = None) -> None:
+    ``waiting`` hears why a message has to be published again, each time: ``stream full`` or ``bus away``.
+    """
+
+    def __init__(
+        self,
+        js: JetStreamContext,
+        max_payload: int,
+        window: ByteWindow | None = None,
+        *,
+        waiting: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._js = js
         self._window = window or ByteWindow()
+        self._waiting = waiting
         self.max_payload = max_payload
 
     async def publish(
@@ -65,13 +75,13 @@ class Publisher:
                 await self._js.publish(subject, payload, timeout=_ACK_SECONDS, headers=dict(fields))
             except nats.js.errors.APIError as error:
                 if stream_is_full(error):
-                    metrics.PUBLISH_WAITS.labels("stream full").inc()
+                    self._waiting("stream full")
                 elif error.code is None or error.code < 500:
                     raise InvariantError(f"{subject} refused: {error}") from error
             except nats.errors.MaxPayloadError as error:
                 raise InvariantError(f"a message of {len(payload)} bytes is too large for the server") from error
             except (nats.errors.Error, OSError):
-                metrics.PUBLISH_WAITS.labels("bus away").inc()
+                self._waiting("bus away")
             else:
                 return
             tries += 1
