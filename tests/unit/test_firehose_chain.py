@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from firehose_backfill.chain import EMPTY_TREE, StoredRepo, Verdict, judge, judge_sync
 from firehose_backfill.verify import verify_commit, verify_sync
 from headwater.bus.messages import LiveCommit
+from headwater.chain import EMPTY_TREE, StoredRepo, Verdict, judge, judge_sync
 from headwater.cid import parse_cid_text
 from headwater.errors import InvalidInputError
 from headwater.frame_reader import parse_frame

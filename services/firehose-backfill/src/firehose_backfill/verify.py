@@ -1,7 +1,7 @@
 """A frame's claims, verified: blocks, commit, signature, operations and the root before them. Pure.
 
 Source: https://atproto.com/specs/sync#commit-validation. Whether a commit continues what is stored of its repo is
-another question (``firehose_backfill.chain``).
+another question (``headwater.chain``).
 
 Every refusal here is of one commit or ``#sync`` whose account is known, and means that the repo may have changed in
 a way that we did not see: it is then desynchronized. BAD_SIGNATURE may only mean that the key is an old one: the

@@ -1,4 +1,4 @@
-"""Whether a verified commit continues what is stored of its repo. Pure; the indexer asks the same set-based, in SQL.
+"""Whether a verified commit continues what is stored of its repo. Pure.
 
 Source: https://atproto.com/specs/sync#commit-validation.
 
