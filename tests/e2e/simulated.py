@@ -43,9 +43,9 @@ class SimulatedWorld(World):
         # An hour back, so that the clock, which ticks at every write, does not overtake the true one.
         now_us = (int(time.time()) - 3600) * 1_000_000
         super().__init__(seed, now_us=now_us, hosts=hosts, plc_port=ports.plc)
-        self._resolver = Pds("resolver", self._handles, ports.resolver)
+        self._resolver = Pds("resolver", self._handles, ports.resolver, self.clock)
         # A PDS that is at the same place in every world, for an account that many worlds share.
-        self.same_host = Pds("same", self._handles, ports.pds)
+        self.same_host = Pds("same", self._handles, ports.pds, self.clock)
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -9,7 +9,9 @@ from .faults import Answer, Endless, Fault, FlipBit, Gate, GzipBomb, Hang, Redir
 from .jwt import service_auth
 from .pds import Pds
 from .plc import PlcDirectory
+from .relay import Relay
 from .repo import Write
+from .stream import Stream
 from .tid import DEFAULT_NOW_US, Clock
 from .world import World
 
@@ -27,9 +29,11 @@ __all__ = [
     "Pds",
     "PlcDirectory",
     "Redirect",
+    "Relay",
     "Reset",
     "Row",
     "Slow",
+    "Stream",
     "Truncate",
     "World",
     "Write",

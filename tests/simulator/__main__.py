@@ -30,6 +30,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--recent", action="store_true", help="let the history end now, not on a fixed date")
     parser.add_argument("--cache", type=Path, help="directory for large repos, taken up again at the next start")
     parser.add_argument("--plc-port", type=int, default=0, help="port of the PLC directory (default: any)")
+    parser.add_argument("--relay-port", type=int, default=0, help="port of the relay (default: any)")
     parser.add_argument("--control-port", type=int, default=0, help="port of the control API (default: any)")
     return parser.parse_args()
 
@@ -38,7 +39,12 @@ async def _serve(arguments: argparse.Namespace) -> None:
     # An hour back, so that the clock, which ticks at every write, does not overtake the true one.
     now_us = (int(time.time()) - 3600) * 1_000_000 if arguments.recent else DEFAULT_NOW_US
     world = World(
-        arguments.seed, now_us=now_us, hosts=arguments.hosts, cache=arguments.cache, plc_port=arguments.plc_port
+        arguments.seed,
+        now_us=now_us,
+        hosts=arguments.hosts,
+        cache=arguments.cache,
+        plc_port=arguments.plc_port,
+        relay_port=arguments.relay_port,
     )
     for _ in range(arguments.accounts):
         account = world.add_account()

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from . import expect, records
+from .commits import Commits
+from .events import Committed, Event, IdentityChanged, Status, StatusChanged, Synced
 from .faults import F
 from .jwt import service_auth
 from .keys import SigningKey, signing_key
 from .odd import odd_records
 from .plc import did_document
-from .repo import Order, Repo, Write
+from .repo import Commit, Order, Repo, Write
 from .tid import Clock, iso
 
 if TYPE_CHECKING:
     from .pds import Pds
     from .plc import PlcDirectory, WebDidHost
 
-Status = Literal["active", "deactivated", "suspended", "takendown", "deleted"]
+__all__ = ["Account", "Status"]
 
 #: From here on, seeded records stay on disk.
 _SEED_ON_DISK = 5000
@@ -31,7 +33,8 @@ _RECIPE = ("records", "tree", "columns", "dagcbor", "car", "tid", "repo")
 class Account:
     """One account: its identity, its repo, its PDS and its status there.
 
-    `directory` takes the CARs that are served, `cache` the seeded ones that later worlds may take up again.
+    `announce` tells the network what happens. `directory` takes the CARs that are served, `cache` the seeded ones that
+    later worlds may take up again.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class Account:
         host: Pds,
         registry: PlcDirectory | WebDidHost,
         clock: Clock,
+        announce: Callable[[Account, Event], None],
         seed: str,
         directory: Path,
         cache: Path | None = None,
@@ -51,18 +55,41 @@ class Account:
         self.handle = handle
         self.password = f"password-of-{handle}"
         self.host = host
-        self.status: Status = "active"
+        self._status: Status = "active"
         self.car_order: Order = "tree"
         self._curve = curve
         self._registry = registry
         self._clock = clock
+        self._announce = announce
         self._rng = Random(f"{seed}/{did}")
         self._directory = directory
         self._cache = cache or directory
         self.key = signing_key(curve, self._rng)
-        self.repo = Repo(did, self.key, clock.next_tid)
+        self.commits = Commits(did)
         host.accounts[did] = self
         self.publish_document()
+        # What a PDS tells of a new account, in its order.
+        self._tell(StatusChanged(did, clock.now_us, "active"))
+        self.repo = Repo(did, self.key, clock.next_tid, self._committed)
+        self._tell_head()
+
+    @property
+    def status(self) -> Status:
+        """The account's status at its PDS; a change of it is told, and on return where the repo is now."""
+        return self._status
+
+    @status.setter
+    def status(self, status: Status) -> None:
+        if status == self._status:
+            return
+        self._status = status
+        self._tell(StatusChanged(self.did, self._clock.now_us, status))
+        if status == "active":
+            self._tell_head()
+
+    def sync(self) -> None:
+        """Tell where the repo is, as a PDS does after repairing it."""
+        self._tell_head()
 
     # -- records
 
@@ -158,22 +185,28 @@ class Account:
         return did_document(self.did, self.handle, self.key, self.host.url)
 
     def publish_document(self) -> None:
+        """Put the DID document into the directory, and tell of it."""
         self._put_document(self.document())
+        self._tell(IdentityChanged(self.did, self._clock.now_us, self.handle))
 
     def rotate_key(self, *, resign: bool = True) -> None:
         """A new signing key in the document; the repo is committed again with it, unless that is left out."""
         self.key = self.new_key()
+        self.publish_document()
         if resign:
             self.repo.resign(self.key)
-        self.publish_document()
 
     def migrate(self, host: Pds) -> None:
         """Move to another PDS, with a new signing key; the old one keeps a deactivated copy."""
-        self.host.departed[self.did] = self.host.accounts.pop(self.did)
-        self.host = host
+        former, self.host = self.host, host
+        former.departed[self.did] = former.accounts.pop(self.did)
         host.departed.pop(self.did, None)
         host.accounts[self.did] = self
         self.rotate_key()
+        self._tell(StatusChanged(self.did, self._clock.now_us, self._status))
+        self._tell_head()
+        # Relays follow the new PDS by now, so only those who listen to the old one hear this.
+        former.stream.append(StatusChanged(self.did, self._clock.now_us, "deactivated"))
 
     def rename(self, handle: str) -> None:
         self.handle = handle
@@ -183,9 +216,25 @@ class Account:
         """Delete the account for good: the PDS forgets it, the directory holds a tombstone."""
         self.status = "deleted"
         self._put_document(None)
+        self._tell(IdentityChanged(self.did, self._clock.now_us, None))
 
     def _put_document(self, document: dict[str, Any] | None) -> None:
         self._registry.register(self.did, document)
+
+    # -- telling
+
+    def _committed(self, commit: Commit) -> None:
+        self.commits.append(commit)
+        # What is imported into an account that is not active is told when it becomes so.
+        if self._status == "active":
+            self._tell(Committed(self.did, self._clock.now_us, self.commits, commit.rev))
+
+    def _tell_head(self) -> None:
+        if self._status == "active":
+            self._tell(Synced(self.did, self._clock.now_us, self.commits, self.repo.rev))
+
+    def _tell(self, event: Event) -> None:
+        self._announce(self, event)
 
     # -- access
 

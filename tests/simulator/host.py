@@ -6,7 +6,7 @@ import json
 import socket
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -45,6 +45,8 @@ class Host(ABC):
         self.traffic = Traffic()
         #: Answer files chunked, without Content-Length, as the reference PDS does; costs more than the default.
         self.chunked = False
+        #: Paths that are answered on the connection itself: websockets.
+        self.upgrades: dict[str, Callable[[web.Request], Awaitable[web.StreamResponse]]] = {}
         self._socket: socket.socket | None = _listener(port)
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -91,6 +93,8 @@ class Host(ABC):
             fault = self.faults.take(request)
             if fault is not None:
                 return await fault.answer(request, self.respond)
+            if request.path in self.upgrades:
+                return await self.upgrades[request.path](request)
             return await send(request, await self.respond(request), chunked=self.chunked)
         finally:
             self.traffic.in_flight -= 1

@@ -9,19 +9,20 @@ import asyncio
 import json
 import secrets
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from .dagcbor import cid_text, decode, to_json
-from .host import Host, as_file, as_json
+from .host import as_file, as_json
 from .reply import Reply
+from .tid import Clock
+from .xrpc import XrpcError, XrpcHost, limit_param, param, repo_status, repos_page
 
 if TYPE_CHECKING:
     from .account import Account, Status
 
-_XRPC = "/xrpc/"
 _UNAVAILABLE = {
     "deactivated": ("RepoDeactivated", "Repo has been deactivated: "),
     "suspended": ("RepoSuspended", "Repo has been suspended: "),
@@ -30,29 +31,20 @@ _UNAVAILABLE = {
 }
 
 
-class XrpcError(Exception):
-    """An error that a method answers with."""
-
-    def __init__(self, name: str, message: str, status: int = 400) -> None:
-        super().__init__(message)
-        self.reply = as_json({"error": name, "message": message}, status)
-
-
-class Pds(Host):
+class Pds(XrpcHost):
     """A PDS and its accounts; `departed` holds those that have moved away.
 
     `resolvers` is shared by the PDSes of a world: any of them resolves any handle.
     """
 
-    def __init__(self, name: str, resolvers: Mapping[str, Account], port: int = 0) -> None:
-        super().__init__(name, port)
+    def __init__(self, name: str, resolvers: Mapping[str, Account], port: int = 0, clock: Clock | None = None) -> None:
+        super().__init__(name, port, clock)
         self.accounts: dict[str, Account] = {}
         self.departed: dict[str, Account] = {}
         self._everyone = resolvers
         self._sessions: dict[str, str] = {}
         self._writing = asyncio.Lock()
-        self._methods: dict[str, Callable[[web.Request], Awaitable[Reply]]] = {
-            "_health": self._health,
+        self.methods |= {
             "com.atproto.sync.getRepo": self._get_repo,
             "com.atproto.sync.getLatestCommit": self._get_latest_commit,
             "com.atproto.sync.getRepoStatus": self._get_repo_status,
@@ -69,60 +61,38 @@ class Pds(Host):
     async def respond(self, request: web.Request) -> Reply:
         if request.path == "/.well-known/atproto-did":
             return self._well_known(request)
-        method = self._methods.get(request.path.removeprefix(_XRPC))
-        if method is None or not request.path.startswith(_XRPC):
-            return as_json({"error": "MethodNotImplemented", "message": "Method Not Implemented"}, 501)
-        try:
-            return await method(request)
-        except XrpcError as error:
-            return error.reply
+        return await super().respond(request)
 
     # -- com.atproto.sync
 
     async def _get_repo(self, request: web.Request) -> Reply:
-        account = self._available(_param(request, "did"))
+        account = self._available(param(request, "did"))
         async with self._writing:
             path = await asyncio.to_thread(account.car, request.query.get("since"))
         return as_file(path, "application/vnd.ipld.car")
 
     async def _get_latest_commit(self, request: web.Request) -> Reply:
-        head = self._available(_param(request, "did")).repo.head
+        head = self._available(param(request, "did")).repo.head
         return as_json({"cid": cid_text(head.cid), "rev": head.rev})
 
     async def _get_repo_status(self, request: web.Request) -> Reply:
-        did = _param(request, "did")
-        account, status = self._find(did)
-        if account is None or status == "deleted":
-            raise _unavailable(did, "deleted")
-        if status != "active":
-            return as_json({"did": did, "active": False, "status": status})
-        return as_json({"did": did, "active": True, "rev": account.repo.rev})
+        did = param(request, "did")
+        return repo_status(did, *self._find(did))
 
     async def _list_repos(self, request: web.Request) -> Reply:
-        limit = _limit(request, 500, 1000)
-        everyone = sorted(did for did in self.accounts if self.accounts[did].status != "deleted")
-        start = bisect_left(everyone, request.query.get("cursor", "") + "\0")
-        page = everyone[start : start + limit]
-        repos = []
-        for did in page:
-            account = self.accounts[did]
-            entry = {"did": did, "head": cid_text(account.repo.head.cid), "rev": account.repo.rev}
-            inactive = {} if account.status == "active" else {"status": account.status}
-            repos.append(entry | {"active": account.status == "active"} | inactive)
-        more = {"cursor": page[-1]} if start + limit < len(everyone) else {}
-        return as_json({"repos": repos} | more)
+        return repos_page(self.accounts, request)
 
     # -- com.atproto.repo
 
     async def _describe_repo(self, request: web.Request) -> Reply:
-        account = self._available(_param(request, "repo"))
+        account = self._available(param(request, "repo"))
         collections = sorted({key.partition(b"/")[0].decode() for key in account.repo.sorted_keys()})
         described: dict[str, Any] = {"handle": account.handle, "did": account.did, "didDoc": account.document()}
         return as_json(described | {"collections": collections, "handleIsCorrect": True})
 
     async def _get_record(self, request: web.Request) -> Reply:
-        account = self._available(_param(request, "repo"))
-        key = f"{_param(request, 'collection')}/{_param(request, 'rkey')}"
+        account = self._available(param(request, "repo"))
+        key = f"{param(request, 'collection')}/{param(request, 'rkey')}"
         record = _record(account, key.encode())
         if record is None:
             raise XrpcError("RecordNotFound", f"Could not locate record: at://{account.did}/{key}")
@@ -130,9 +100,9 @@ class Pds(Host):
 
     async def _list_records(self, request: web.Request) -> Reply:
         """Pages of a collection; newest rkey first, unless `reverse`."""
-        account = self._available(_param(request, "repo"))
-        prefix = f"{_param(request, 'collection')}/"
-        limit, cursor = _limit(request, 50, 100), request.query.get("cursor")
+        account = self._available(param(request, "repo"))
+        prefix = f"{param(request, 'collection')}/"
+        limit, cursor = limit_param(request, 50, 100), request.query.get("cursor")
         every = account.repo.sorted_keys()
         low, high = bisect_left(every, prefix.encode()), bisect_left(every, prefix[:-1].encode() + b"0")
         if request.query.get("reverse") == "true":
@@ -147,7 +117,7 @@ class Pds(Host):
     # -- com.atproto.identity and .server
 
     async def _resolve_handle(self, request: web.Request) -> Reply:
-        account = self._everyone.get(_param(request, "handle").lower())
+        account = self._everyone.get(param(request, "handle").lower())
         if account is None:
             raise XrpcError("InvalidRequest", "Unable to resolve handle")
         return as_json({"did": account.did})
@@ -177,10 +147,7 @@ class Pds(Host):
         exp = request.query.get("exp")
         claims = {} if exp is None else {"exp": int(exp)}
         lxm = request.query.get("lxm")
-        return as_json({"token": self.accounts[did].service_auth(_param(request, "aud"), lxm, **claims)})
-
-    async def _health(self, request: web.Request) -> Reply:
-        return as_json({"version": "simulator"})
+        return as_json({"token": self.accounts[did].service_auth(param(request, "aud"), lxm, **claims)})
 
     def _well_known(self, request: web.Request) -> Reply:
         account = self._everyone.get(request.host.partition(":")[0].lower())
@@ -221,17 +188,3 @@ def _record(account: Account, key: bytes) -> dict[str, Any] | None:
         return None
     value = to_json(decode(stored.block), nul="\0")
     return {"uri": f"at://{account.did}/{key.decode()}", "cid": cid_text(stored.cid), "value": value}
-
-
-def _param(request: web.Request, name: str) -> str:
-    value = request.query.get(name)
-    if value is None:
-        raise XrpcError("InvalidRequest", f'Error: Params must have the property "{name}"')
-    return value
-
-
-def _limit(request: web.Request, usual: int, most: int) -> int:
-    text = request.query.get("limit", str(usual))
-    if not text.isdecimal() or not 1 <= int(text) <= most:
-        raise XrpcError("InvalidRequest", f"Error: limit must be between 1 and {most}")
-    return int(text)

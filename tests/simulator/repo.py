@@ -43,6 +43,26 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """What a commit did to one record, at `collection/rkey`; `before` and `after` are None where it was not there."""
+
+    key: bytes
+    before: Stored | None
+    after: Stored | None
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What happened in one rev. `base` are the records that came by `Repo.seed`; they are not among the changes."""
+
+    rev: str
+    since: str | None
+    key: SigningKey
+    changes: tuple[Change, ...] = ()
+    base: Columns | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Built:
     """The tree of one state of the records, over parallel, sorted columns."""
 
@@ -54,11 +74,19 @@ class _Built:
 class Repo:
     """A repo at its newest commit. Trees are built when somebody looks, not at every write.
 
-    `next_rev` gives ever later TIDs. Records are in memory, save those of `seed`, which stay in a CAR on disk.
+    `next_rev` gives ever later TIDs, `committed` hears of every commit. Records are in memory, save those of `seed`,
+    which stay in a CAR on disk.
     """
 
-    def __init__(self, did: str, key: SigningKey, next_rev: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        did: str,
+        key: SigningKey,
+        next_rev: Callable[[], str],
+        committed: Callable[[Commit], None] = lambda commit: None,
+    ) -> None:
         self.did = did
+        self._committed = committed
         self._key = key
         self._next_rev = next_rev
         self._base: Columns | None = None
@@ -67,7 +95,9 @@ class Repo:
         self._signed: Signed | None = None
         self._known: set[bytes] | None = None
         self._first_revs: dict[bytes, str] = {}
+        self._since: str | None = None
         self.rev = next_rev()
+        committed(Commit(self.rev, None, key))
 
     @property
     def head(self) -> Signed:
@@ -80,14 +110,13 @@ class Repo:
 
     def sign(self, root: bytes, key: SigningKey) -> Signed:
         """A commit of the newest rev for a tree, signed with any key."""
-        unsigned = {"did": self.did, "version": 3, "data": Link(root), "rev": self.rev, "prev": None}
-        block = encode(unsigned | {"sig": key.sign(encode(unsigned))})
-        return Signed(self.rev, root, cid_of(block), block)
+        return signed_commit(self.did, self.rev, root, key)
 
     def resign(self, key: SigningKey) -> None:
         """Commit the same records again under another key."""
         self._key = key
-        self._commit(rebuild=False)
+        self._begin(rebuild=False)
+        self._end()
 
     def seed(self, path: Path, records: Iterable[tuple[bytes, bytes]]) -> None:
         """Fill an empty repo in one commit with records (key, block) in key order, or with the CAR at `path` if there.
@@ -96,13 +125,14 @@ class Repo:
         """
         if self._base is not None or self._changes:
             raise ValueError("only an empty repo can be seeded")
-        self._commit()
+        self._begin()
         if not columns.exists(path):
             columns.write(path, records, lambda root: self.sign(root, self._key))
         self._base = Columns(path)
         self._signed = self._base.signed
         if self._signed.rev != self.rev:
             raise ValueError(f"{path} holds rev {self._signed.rev}, not {self.rev}")
+        self._end(base=self._base)
 
     def apply_writes(self, writes: Iterable[Write]) -> str:
         """All writes in one commit; its rev. Creating what exists or changing what does not is a KeyError."""
@@ -110,15 +140,11 @@ class Repo:
         for write in writes:
             before = staged[write.key] if write.key in staged else self.find(write.key)
             staged[write.key] = _applied(write, before)
-        self._changes.update(staged)
-        self._commit()
-        return self.rev
+        return self._apply(staged)
 
     def put_blocks(self, records: Iterable[tuple[bytes, bytes]]) -> str:
         """Write encoded records (key, block) in one commit; its rev."""
-        self._changes.update((key, Stored(cid_of(block), block)) for key, block in records)
-        self._commit()
-        return self.rev
+        return self._apply({key: Stored(cid_of(block), block) for key, block in records})
 
     def find(self, key: bytes) -> Stored | None:
         """The record at `collection/rkey`."""
@@ -178,11 +204,22 @@ class Repo:
         """The seeded records, while they are all that there is."""
         return None if self._changes else self._base
 
-    def _commit(self, *, rebuild: bool = True) -> None:
-        self.rev = self._next_rev()
+    def _apply(self, staged: dict[bytes, Stored | None]) -> str:
+        changes = [Change(key, self.find(key), after) for key, after in staged.items()]
+        self._changes.update(staged)
+        self._begin()
+        self._end(tuple(change for change in changes if change.before is not change.after))
+        return self.rev
+
+    def _begin(self, *, rebuild: bool = True) -> None:
+        self._since, self.rev = self.rev, self._next_rev()
         self._signed = None
         if rebuild:
             self._built = None
+
+    def _end(self, changes: tuple[Change, ...] = (), base: Columns | None = None) -> None:
+        """Tell what has happened in the newest rev."""
+        self._committed(Commit(self.rev, self._since, self._key, changes, base))
 
     def _stored(self, key: bytes) -> Stored:
         stored = self.find(key)
@@ -230,6 +267,13 @@ class Repo:
         if cid == self.head.cid:
             return self.rev
         return self._first_revs.get(cid, "" if self._base is None else self._base.signed.rev)
+
+
+def signed_commit(did: str, rev: str, root: bytes, key: SigningKey) -> Signed:
+    """A commit of a rev for a tree; the same one for the same arguments."""
+    unsigned = {"did": did, "version": 3, "data": Link(root), "rev": rev, "prev": None}
+    block = encode(unsigned | {"sig": key.sign(encode(unsigned))})
+    return Signed(rev, root, cid_of(block), block)
 
 
 def _applied(write: Write, before: Stored | None) -> Stored | None:

@@ -44,9 +44,9 @@ class _Level:
         """The finished node, None where there is nothing; the level starts anew."""
         if self.left is None and not self.entries:
             return None
-        node = _node(self.left, self.entries, keys, cids)
+        sealed = node(self.left, self.entries, keys, cids)
         self.left, self.entries = None, []
-        return node
+        return sealed
 
 
 def height(key: bytes) -> int:
@@ -66,7 +66,7 @@ def build(keys: Sequence[bytes], cids: Sequence[bytes]) -> Node:
         levels[layer].entries.append((position, None))
     for lower in range(len(levels) - 1):
         _raise_subtree(levels, lower, keys, cids)
-    return levels[-1].seal(keys, cids) or _node(None, [], keys, cids)
+    return levels[-1].seal(keys, cids) or node(None, [], keys, cids)
 
 
 def blocks(root: Node) -> Iterator[Node | int]:
@@ -85,9 +85,10 @@ def _raise_subtree(levels: list[_Level], lower: int, keys: Sequence[bytes], cids
         levels[lower + 1].hang(subtree)
 
 
-def _node(
+def node(
     left: Node | None, entries: Sequence[tuple[int, Node | None]], keys: Sequence[bytes], cids: Sequence[bytes]
 ) -> Node:
+    """The node of a first subtree, and positions of keys with the subtree behind each."""
     parts = [b"\xa2\x61e", _head(0x80, len(entries))]
     items: list[Node | int] = [] if left is None else [left]
     previous = b""

@@ -19,10 +19,12 @@ from types import TracebackType
 from typing import Any, Literal
 
 from .account import Account
+from .events import Event
 from .host import Host
 from .pds import Pds
 from .plc import PlcDirectory, WebDidHost
 from .records import did_plc
+from .relay import Relay
 from .tid import DEFAULT_NOW_US, Clock
 
 _NAMES = "alice bob carla dan erin frank grace heidi ivan judy karl lena mallory nora oscar peggy rupert sybil trent"
@@ -49,7 +51,7 @@ class Handles(Mapping[str, Account]):
 
 
 class World:
-    """A PLC directory, PDSes and accounts. Hosts have their ports from the beginning and answer once started.
+    """A PLC directory, PDSes, relays and accounts. Hosts have their ports from the beginning and answer once started.
 
     `cache` is a directory for large seeded CARs that later worlds of the same seed and clock take up again.
     `now_us` is what the clock shows at first: give the true time where a test counts days back from it.
@@ -63,6 +65,7 @@ class World:
         hosts: int = 1,
         cache: Path | None = None,
         plc_port: int = 0,
+        relay_port: int = 0,
     ) -> None:
         self.seed = seed
         self.clock = Clock(now_us)
@@ -75,14 +78,23 @@ class World:
         self._rng = Random(f"world/{seed}")
         self._directory = TemporaryDirectory(prefix="simulator-")
         self._cache = cache
+        self.relays: list[Relay] = []
+        self.relay = self.add_relay(relay_port)
         for _ in range(hosts):
             self.add_host()
 
     def add_host(self, port: int = 0) -> Pds:
         """A further PDS; start it yourself if the world is running already."""
-        pds = Pds(f"pds{len(self.hosts)}", self._handles, port)
+        pds = Pds(f"pds{len(self.hosts)}", self._handles, port, self.clock)
         self.hosts.append(pds)
         return pds
+
+    def add_relay(self, port: int = 0, first_seq: int = 1) -> Relay:
+        """A further relay, with seqs of its own and no history; start it yourself if the world is running already."""
+        name = f"relay{len(self.relays) or ''}"
+        relay = Relay(name, lambda: self.accounts, lambda: self.hosts, self.clock, port=port, first_seq=first_seq)
+        self.relays.append(relay)
+        return relay
 
     def add_account(
         self,
@@ -105,6 +117,7 @@ class World:
             host=host or self.hosts[len(self.accounts) % len(self.hosts)],
             registry=registry,
             clock=self.clock,
+            announce=self._announce,
             seed=str(self.seed),
             directory=Path(self._directory.name),
             cache=self._cache,
@@ -122,7 +135,8 @@ class World:
     def describe(self) -> dict[str, Any]:
         """What a program in another process must know to use this world."""
         people = [{"did": one.did, "handle": one.handle, "password": one.password} for one in self.accounts]
-        return {"plc_url": self.plc.url, "pds_urls": [host.url for host in self.hosts], "accounts": people}
+        urls = {"plc_url": self.plc.url, "pds_urls": [host.url for host in self.hosts], "relay_url": self.relay.url}
+        return urls | {"relay_urls": [relay.url for relay in self.relays], "accounts": people}
 
     async def start(self) -> None:
         self._started = True
@@ -159,7 +173,13 @@ class World:
         await self.stop()
 
     def _all_hosts(self) -> list[Host]:
-        return [self.plc, *self.hosts, *self._web_hosts]
+        return [self.plc, *self.hosts, *self.relays, *self._web_hosts]
+
+    def _announce(self, account: Account, event: Event) -> None:
+        """What an account's PDS tells, and the relays after it."""
+        account.host.stream.append(event)
+        for relay in self.relays:
+            relay.tell(account, event)
 
     def _add_web_host(self) -> WebDidHost:
         if self._started:
