@@ -4,7 +4,7 @@ Independent of Headwater's protocol code on purpose: it is the oracle that Headw
 """
 
 from .account import Account
-from .expect import Row
+from .expect import ExpectedRepo, Row
 from .faults import Answer, Endless, Fault, FlipBit, Gate, GzipBomb, Hang, Redirect, Reset, Slow, Truncate
 from .jwt import service_auth
 from .pds import Pds
@@ -21,6 +21,7 @@ __all__ = [
     "Answer",
     "Clock",
     "Endless",
+    "ExpectedRepo",
     "Fault",
     "FlipBit",
     "Gate",

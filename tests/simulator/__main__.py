@@ -28,6 +28,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--records", type=int, default=1000, help="records of each account (default: 1000)")
     parser.add_argument("--odd", action="store_true", help="give each account the awkward records, too")
     parser.add_argument("--recent", action="store_true", help="let the history end now, not on a fixed date")
+    parser.add_argument("--days-ago", type=float, default=0, help="with --recent: let it end so many days ago")
     parser.add_argument("--cache", type=Path, help="directory for large repos, taken up again at the next start")
     parser.add_argument("--plc-port", type=int, default=0, help="port of the PLC directory (default: any)")
     parser.add_argument("--relay-port", type=int, default=0, help="port of the relay (default: any)")
@@ -37,7 +38,8 @@ def _arguments() -> argparse.Namespace:
 
 async def _serve(arguments: argparse.Namespace) -> None:
     # An hour back, so that the clock, which ticks at every write, does not overtake the true one.
-    now_us = (int(time.time()) - 3600) * 1_000_000 if arguments.recent else DEFAULT_NOW_US
+    recent_us = (int(time.time()) - 3600 - int(arguments.days_ago * 86_400)) * 1_000_000
+    now_us = recent_us if arguments.recent else DEFAULT_NOW_US
     world = World(
         arguments.seed,
         now_us=now_us,

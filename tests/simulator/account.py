@@ -174,6 +174,12 @@ class Account:
             return {key: row.cid for key, row in self.expected(cutoff_us).items()}
         return dict(expect.cids(self.repo))
 
+    def expected_repo(self, cutoff_us: int | None = None) -> expect.ExpectedRepo:
+        """What an index must know of this account."""
+        rows = {} if self._status == "deleted" else self.expected()
+        due = rows.keys() & self.expected(cutoff_us).keys() if cutoff_us is not None else rows.keys()
+        return expect.ExpectedRepo(self.did, self.handle, self._status, rows, set(due))
+
     # -- identity
 
     def new_key(self) -> SigningKey:

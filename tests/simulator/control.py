@@ -4,6 +4,8 @@ GET  world                         what `World.describe` says
 GET  counts?did&cutoff_us          expected records per collection
 GET  listing?did&cutoff_us&values  expected records as JSON lines: did, collection, rkey, cid (and value)
 GET  requests?pds                  the request log of a PDS, by its number, or of the PLC directory without one
+GET  expected?cutoff_us            what an index must hold in the end, a JSON line for each account (`ExpectedRepo`)
+GET  firehose?of                   seqs and consumers of a PDS's or relay's firehose (of: its name, such as pds0, relay)
 POST write     {did, writes: [{action, collection, rkey, record}]}      one commit -> {rev}
 POST seed      {did, records} | {did, odd: true} | {did, change: share}  one commit -> {rev}
 POST account   {handle?, pds?, curve?} -> {did, handle, password}
@@ -12,10 +14,15 @@ POST rotate    {did, resign?}
 POST migrate   {did, pds}
 POST rename    {did, handle}
 POST tombstone {did}
+POST sync      {did}
+POST relay     {first_seq?}   starts a further relay -> what GET firehose says of it
+POST firehose  {of, do, …}    do: tamper {kind, did?, times?}, junk {kind}, repeat {count}, jump {by},
+                              restart {first_seq?}, disconnect, heal, set {…attributes of Stream and Relay}
+POST clock     {now_us} | {advance: seconds} -> {now_us}; forward only, since revs ascend
 POST fault     {did | pds, kind, …fields of that class in faults.py; bytes as base64}
 POST heal      {}   drops all faults and opens all gates
 POST forget    {}   empties the request logs
-POST stop      {pds}, POST start {pds}
+POST stop      {pds} | {of}, POST start {pds} | {of}
 """
 
 from __future__ import annotations
@@ -32,6 +39,7 @@ from . import faults
 from .account import Account
 from .dagcbor import from_json
 from .host import Host, as_json
+from .levers import describe_firehose, pull_firehose
 from .pds import Pds
 from .reply import Reply
 from .repo import Write
@@ -65,6 +73,8 @@ class ControlHost(Host):
             "counts": self._counts,
             "listing": self._listing,
             "requests": self._requests,
+            "expected": self._expected,
+            "firehose": lambda asked: as_json(describe_firehose(world.host(asked["of"]))),
         }
         self._levers: dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]] = {
             "write": self._write,
@@ -75,6 +85,10 @@ class ControlHost(Host):
             "migrate": self._migrate,
             "rename": self._rename,
             "tombstone": self._tombstone,
+            "sync": self._sync,
+            "relay": self._relay,
+            "firehose": self._firehose,
+            "clock": self._clock,
             "fault": self._fault,
             "heal": self._heal,
             "forget": self._forget,
@@ -109,6 +123,10 @@ class ControlHost(Host):
 
     def _requests(self, asked: dict[str, str]) -> Reply:
         return as_json([seen._asdict() for seen in self._host(asked).requests])
+
+    def _expected(self, asked: dict[str, str]) -> Reply:
+        expected = self._world.expected(_cutoff(asked)).values()
+        return Reply("\n".join(json.dumps(repo.as_line()) for repo in expected).encode(), "application/jsonl")
 
     # -- doing
 
@@ -150,6 +168,28 @@ class ControlHost(Host):
         self._of(asked).tombstone()
         return {}
 
+    async def _sync(self, asked: dict[str, Any]) -> dict[str, Any]:
+        self._of(asked).sync()
+        return {}
+
+    async def _relay(self, asked: dict[str, Any]) -> dict[str, Any]:
+        relay = self._world.add_relay(first_seq=asked.get("first_seq", 1))
+        await relay.start()
+        return describe_firehose(relay)
+
+    async def _firehose(self, asked: dict[str, Any]) -> dict[str, Any]:
+        host = self._world.host(asked.pop("of"))
+        pull_firehose(host, asked.pop("do"), asked)
+        return describe_firehose(host)
+
+    async def _clock(self, asked: dict[str, Any]) -> dict[str, Any]:
+        clock = self._world.clock
+        now_us = asked.get("now_us", clock.now_us) + int(asked.get("advance", 0) * 1_000_000)
+        if now_us < clock.now_us:
+            raise ValueError("revs ascend, so the clock does not go back")
+        clock.now_us = now_us
+        return {"now_us": clock.now_us}
+
     async def _fault(self, asked: dict[str, Any]) -> dict[str, Any]:
         fields = {name: value for name, value in asked.items() if name not in ("kind", "pds", "did")}
         if "body" in fields:
@@ -162,7 +202,7 @@ class ControlHost(Host):
         return {}
 
     async def _heal(self, asked: dict[str, Any]) -> dict[str, Any]:
-        for host in (self._world.plc, *self._world.hosts):
+        for host in (self._world.plc, *self._world.hosts, *self._world.relays):
             host.faults.clear()
         return {}
 
@@ -172,11 +212,11 @@ class ControlHost(Host):
         return {}
 
     async def _stop(self, asked: dict[str, Any]) -> dict[str, Any]:
-        await self._pds(asked).stop()
+        await self._server(asked).stop()
         return {}
 
     async def _start(self, asked: dict[str, Any]) -> dict[str, Any]:
-        await self._pds(asked).start()
+        await self._server(asked).start()
         return {}
 
     # -- whom
@@ -186,6 +226,9 @@ class ControlHost(Host):
 
     def _pds(self, asked: dict[str, Any]) -> Pds:
         return self._world.hosts[int(asked["pds"])]
+
+    def _server(self, asked: dict[str, Any]) -> Host:
+        return self._world.host(asked["of"]) if "of" in asked else self._pds(asked)
 
     def _host(self, asked: dict[str, Any]) -> Host:
         return self._pds(asked) if "pds" in asked else self._world.plc

@@ -24,6 +24,38 @@ class Row(NamedTuple):
     value: Any
 
 
+class ExpectedRepo(NamedTuple):
+    """What an index must know of an account in the end.
+
+    `rows` are all its records, `due` the keys of those within the cutoff. A deleted account has neither; one that is
+    `hidden` may keep any rows, and none of them may show.
+    """
+
+    did: str
+    handle: str
+    status: str
+    rows: dict[tuple[str, str], Row]
+    due: set[tuple[str, str]]
+
+    @property
+    def hidden(self) -> bool:
+        return self.status not in ("active", "deleted")
+
+    def as_line(self) -> dict[str, Any]:
+        """As JSON, for another process."""
+        rows = [
+            [collection, rkey, *row, (collection, rkey) in self.due] for (collection, rkey), row in self.rows.items()
+        ]
+        return {"did": self.did, "handle": self.handle, "status": self.status, "rows": rows}
+
+    @classmethod
+    def from_line(cls, line: Mapping[str, Any]) -> ExpectedRepo:
+        """The other way round."""
+        rows = {(collection, rkey): Row(cid, value) for collection, rkey, cid, value, _ in line["rows"]}
+        due = {(collection, rkey) for collection, rkey, _, _, due in line["rows"] if due}
+        return cls(line["did"], line["handle"], line["status"], rows, due)
+
+
 def rows(records: Iterable[tuple[bytes, Stored]], cutoff_us: int | None) -> Iterator[tuple[tuple[str, str], Row]]:
     """((collection, rkey), row) of each valid record that is not older than the cutoff (microseconds)."""
     for key, stored in records:

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from .account import Account
 from .events import Event
+from .expect import ExpectedRepo
 from .host import Host
 from .pds import Pds
 from .plc import PlcDirectory, WebDidHost
@@ -131,6 +132,16 @@ class World:
             if actor in (account.did, account.handle):
                 return account
         raise KeyError(actor)
+
+    def host(self, name: str) -> Pds | Relay:
+        """The PDS or relay of a name."""
+        named: dict[str, Pds | Relay] = {host.name: host for host in self.hosts}
+        named |= {relay.name: relay for relay in self.relays}
+        return named[name]
+
+    def expected(self, cutoff_us: int | None = None) -> dict[str, ExpectedRepo]:
+        """DID -> what an index of the whole network must know of it; see the tests' `oracle`."""
+        return {account.did: account.expected_repo(cutoff_us) for account in self.accounts}
 
     def describe(self) -> dict[str, Any]:
         """What a program in another process must know to use this world."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
@@ -13,8 +14,10 @@ from aiohttp import WSMsgType
 
 from headwater.frame_reader import parse_frame
 from headwater.frames import CommitFrame, ErrorFrame, InfoFrame, UnknownFrame
-from simulator import Account, Relay, World
+from simulator import Account, ExpectedRepo, Relay, World
+from simulator.control import ControlHost
 from simulator.host import Host
+from simulator.tid import tid_us
 
 SUBSCRIBE = "/xrpc/com.atproto.sync.subscribeRepos"
 PATIENCE_S = 20.0
@@ -292,3 +295,56 @@ async def test_a_relay_lists_repos_and_hosts(world: World, client: aiohttp.Clien
         assert body.get("error") == (None if answer else "RepoNotFound")
     assert (await get_json(client, f"{base}getRepoStatus?did={accounts[2].did}"))[1]["status"] == "takendown"
     assert (await get_json(client, f"{base}getLatestCommit?did={accounts[0].did}"))[1]["rev"] == accounts[0].repo.rev
+
+
+async def test_the_firehoses_have_levers_for_other_processes(
+    world: World, alice: Account, client: aiohttp.ClientSession
+) -> None:
+    control = ControlHost(world)
+    await control.start()
+
+    async def pull(lever: str, **asked: Any) -> Any:
+        async with client.post(f"{control.url}/_sim/{lever}", json=asked) as response:
+            assert response.status == 200, await response.text()
+            return await response.json()
+
+    try:
+        described = (await get_json(client, f"{control.url}/_sim/world"))[1]
+        assert described["relay_url"] == world.relay.url
+        second = await pull("relay", first_seq=500)
+        listener = await listen(client, world.relay)
+        other = await listen(client, world.host(second["name"]))
+        await pull("firehose", of="relay", do="set", keep_events=2, unseen=[alice.did])
+        await pull("sync", did=alice.did)
+        assert await other.seqs(1) == [500]
+        await pull("firehose", of="relay", do="set", unseen=[])
+        await pull("firehose", of="relay", do="tamper", kind="too_big", did=alice.did)
+        now_us = (await pull("clock", advance=3600))["now_us"]
+        rev = alice.repo.rev
+        alice.post("too big")
+        frame = await listener.next()
+        assert frame.too_big
+        assert frame.since == rev
+        assert tid_us(frame.rev) > now_us
+        async with client.post(f"{control.url}/_sim/clock", json={"now_us": now_us}) as response:
+            assert response.status == 400
+        for do, argument in (("jump", {"by": 10}), ("junk", {"kind": "unknown_type"}), ("repeat", {"count": 1})):
+            await pull("firehose", of="relay", do=do, **argument)
+        assert await listener.seqs(2) == [16, 16]
+        state = await pull("firehose", of="relay", do="restart", first_seq=3)
+        assert (state["first_seq"], state["last_seq"], state["messages"], state["accepted"]) == (None, 2, 0, 1)
+        assert await listener.next() is None
+        await pull("stop", of="relay")
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await listen(client, world.relay)
+        await pull("start", of="relay")
+        alice.post("again")
+        assert await (await listen(client, world.relay, 0)).seqs(1) == [3]
+        alice.status = "suspended"
+        async with client.get(f"{control.url}/_sim/expected") as response:
+            (line,) = (await response.text()).splitlines()
+        assert ExpectedRepo.from_line(json.loads(line)) == world.expected()[alice.did]
+        async with client.post(f"{control.url}/_sim/firehose", json={"of": "relay", "do": "dance"}) as response:
+            assert response.status == 400
+    finally:
+        await control.stop()
