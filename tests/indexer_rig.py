@@ -92,6 +92,7 @@ def end(
     epoch: int = 0,
     outcome: Outcome = Outcome.COMPLETE,
     whole: bool = True,
+    days: int = 0,
     reason: str | None = None,
     did: str = DID,
 ) -> SnapshotEnd:
@@ -106,6 +107,7 @@ def end(
         rev=rev(number),
         data="bafyroot",
         whole=whole,
+        days=days,
         cutoff_us=None if whole else 0,
         batches=batches,
         records=records,

@@ -73,8 +73,7 @@ def _batches(watch: Stopwatch, car: bytes) -> list[Batch]:
     reader, blocks = CarReader(), MemoryBlocks()
     with watch.stage("CAR into blocks, each hashed"):
         for start in range(0, len(car), _CHUNK_BYTES):
-            for cid, block in reader.feed(car[start : start + _CHUNK_BYTES]):
-                blocks.put(cid, block)
+            blocks.put_all(reader.feed(car[start : start + _CHUNK_BYTES]))
         root = reader.finish()
     with watch.stage("tree walked and verified"):
         commit = parse_commit(blocks.get(root))

@@ -15,7 +15,7 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from headwater.bus.job_store import JobStore
-from headwater.bus.jobs import BackfillRequest, CancelPart, IndexPart, IndexState
+from headwater.bus.jobs import CancelPart, IndexPart, IndexState
 from headwater.bus.messages import BackfillMessage, LiveBatch, Rows, encode
 from headwater.bus.streams import (
     BUCKET_JOBS,
@@ -108,13 +108,9 @@ async def waiting(js: JetStreamContext, stream: str) -> int:
 async def test_a_snapshot_becomes_rows_and_its_job_is_told(
     nats_url: str, database_url: str, tmp_path: Path, js: JetStreamContext, jobs: JobStore, table: asyncpg.Connection
 ) -> None:
-    request = BackfillRequest(
-        job_id="job", did=DID, days=30, cutoff_us=0, requested_at_us=1, requested_by="user", actor=DID
-    )
-    await jobs.put_request(request)
     async with running_indexer(nats_url, database_url, tmp_path) as worker:
         await worker.until_ready()
-        await publish(js, *snapshot(3, {A: 1, C: 2}))
+        await publish(js, batch(3, {A: 1, C: 2}), end(3, batches=1, records=2, days=30))
         part = await outcome(jobs)
         assert (part.state, part.attempt, part.records_written) == (IndexState.DONE, 1, 2)
         assert await stored(table) == {A: 1, C: 2}

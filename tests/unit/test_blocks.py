@@ -108,3 +108,16 @@ def test_a_full_disk_is_to_be_tried_again_later() -> None:
         blocks.seal()
     os.close(full)
     blocks.close()
+
+
+@pytest.mark.parametrize("make", [MemoryBlocks, SpooledBlocks])
+def test_blocks_that_begin_as_nodes_do_are_told_apart(make: type[MemoryBlocks | SpooledBlocks]) -> None:
+    node, record = b"\xa2\x61e\x80\x61l\xf6", b"\xa1\x61e\x80"
+    blocks = make()
+    blocks.put_all([(cid_of(block), block) for block in (record, node, b"\xa2\x61e", b"")])
+    blocks.seal()
+    asked = [cid_of(record), ABSENT, cid_of(node), cid_of(b"")]
+    assert blocks.like_nodes(asked) == [cid_of(node)]
+    assert blocks.like_nodes([cid_of(record)]) == blocks.like_nodes([]) == []
+    assert blocks.get(cid_of(node)) == node
+    blocks.close()

@@ -40,12 +40,12 @@ _CID_FIELDS: Final = 4
 _FLOAT64: Final = 0xFB
 _NO_CONTAINER_HEADS: Final = bytes(byte for byte in range(256) if byte >> 5 not in (4, _MAP))
 
-# Heads of integers that may exceed 64 bits with a sign; strings can hold the same bytes.
+# The head of an integer that may exceed 64 bits with a sign; strings can hold the same bytes. Below the range of those
+# no encoder of JSON goes that is used here.
 _LARGE_UNSIGNED: Final = re.compile(rb"\x1b[\x80-\xff]").search
 _TAG: Final = 0xD8
 _LINK_TAG: Final = b"\xd8\x2a"
 _USUAL_LINKS: Final = re.compile(rb"\xd8\x2a\x58\x25\x00\x01[\x55\x71]\x12\x20").findall
-_LARGE_NEGATIVE: Final = re.compile(rb"\x3b[\x80-\xff]").search
 # What a key that the JSON form reserves contains. One pattern takes half as long as two looks for a string.
 _RESERVED_KEY: Final = re.compile(rb"\$(?:link|bytes)").search
 
@@ -68,35 +68,32 @@ def json_form(block: bytes) -> tuple[dict[str, Any], bytes, bool]:
     Raises InvalidInputError: RECORD_TOO_LARGE, RECORD_TOO_DEEP, RECORD_CBOR (malformed or not canonical),
     RECORD_FLOAT, RECORD_INTEGER, RECORD_NOT_MAP.
     """
-    if len(block) > MAX_RECORD_BYTES:
-        raise InvalidInputError(Reason.RECORD_TOO_LARGE, f"{len(block)} bytes of CBOR")
-    if not _is_unusual(block):
+    size = len(block)
+    if size > MAX_RECORD_BYTES:
+        raise InvalidInputError(Reason.RECORD_TOO_LARGE, f"{size} bytes of CBOR")
+    # What the fast way would take wrongly or pay dearly for. A look for one byte costs a fifth of a look for a pattern,
+    # and mostly there is none; a function for them would cost more than they do.
+    if not (
+        (size > _MAX_UNCOUNTED_BYTES and _is_costly(block))
+        or _FLOAT64 in block
+        or (0x1B in block and _LARGE_UNSIGNED(block) is not None)
+        or (_TAG in block and block.count(_LINK_TAG) != len(_USUAL_LINKS(block)))
+        or _RESERVED_KEY(block) is not None
+    ):
         try:
             value = _decode(block)
             if _encode(value) == block and type(value) is dict:
                 text = _dumps(value, _json_of_bytes)
-                if len(block) <= MAX_DEPTH or text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
+                if size <= MAX_DEPTH or text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
                     return value, text, True
         except (ValueError, RecursionError, orjson.JSONEncodeError):
             pass  # whatever it was, the exact reader says it
     return _unusual_form(block)
 
 
-def _is_unusual(block: bytes) -> bool:
-    """Whether a block needs the exact reader, for what the fast one would take wrongly or pay dearly for.
-
-    A look for one byte costs a fifth of a look for a pattern, and mostly there is none.
-    """
-    size = len(block)
-    return (
-        size > _MAX_UNCHECKED_BYTES
-        or (size > _MAX_UNCOUNTED_BYTES and len(block.translate(None, _NO_CONTAINER_HEADS)) > MAX_DEPTH)
-        or _FLOAT64 in block
-        or (0x1B in block and _LARGE_UNSIGNED(block) is not None)
-        or (0x3B in block and _LARGE_NEGATIVE(block) is not None)
-        or (_TAG in block and block.count(_LINK_TAG) != len(_USUAL_LINKS(block)))
-        or _RESERVED_KEY(block) is not None
-    )
+def _is_costly(block: bytes) -> bool:
+    """Whether lying lengths in a block could keep a decoder busy."""
+    return len(block) > _MAX_UNCHECKED_BYTES or len(block.translate(None, _NO_CONTAINER_HEADS)) > MAX_DEPTH
 
 
 def _unusual_form(block: bytes) -> tuple[dict[str, Any], bytes, bool]:

@@ -13,11 +13,12 @@ from __future__ import annotations
 import os
 import tempfile
 from array import array
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final, Protocol
 
 from headwater.cid import CID_LENGTH
 from headwater.errors import InvalidInputError, InvariantError, Reason, TransientError
+from headwater.mst_node import NODE_START
 
 # What a block costs in a dict beside its own bytes: the objects of key and value, and the slot.
 _MEMORY_PER_BLOCK: Final = 200
@@ -36,17 +37,32 @@ class Blocks(Protocol):
         ...
 
 
+class RepoBlocks(Blocks, Protocol):
+    """What a walk over a whole repository reads from."""
+
+    def like_nodes(self, cids: Collection[bytes]) -> list[bytes]:
+        """Those of the CIDs whose blocks begin as tree nodes do; told without looking at the others' blocks."""
+        ...
+
+
 class MemoryBlocks:
     """A dict of blocks, for small repositories and firehose frames."""
 
-    def __init__(self, pairs: Iterable[tuple[bytes, bytes]] = ()) -> None:
-        self._blocks = dict(pairs)
-        self.bytes_held = sum([len(block) + _MEMORY_PER_BLOCK for block in self._blocks.values()])
+    def __init__(self, pairs: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        self._blocks: dict[bytes, bytes] = {}
+        self._like_nodes: set[bytes] = set()
+        self.bytes_held = 0
+        self.put_all(pairs)
 
     def put(self, cid: bytes, block: bytes) -> None:
-        """Keep a block. A block that is there already is the same one: its hash says so."""
-        if self._blocks.setdefault(cid, block) is block:
-            self.bytes_held += len(block) + _MEMORY_PER_BLOCK
+        """Keep a block."""
+        self.put_all([(cid, block)])
+
+    def put_all(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        """Keep blocks. One that is there already is the same: its hash says so; it counts twice in ``bytes_held``."""
+        self._blocks.update(pairs)
+        self._like_nodes.update([cid for cid, block in pairs if block.startswith(NODE_START)])
+        self.bytes_held += sum([len(block) for _, block in pairs]) + len(pairs) * _MEMORY_PER_BLOCK
 
     def seal(self) -> None:
         """Nothing to do in memory."""
@@ -58,9 +74,14 @@ class MemoryBlocks:
         except KeyError:
             raise InvalidInputError(Reason.BLOCK_MISSING, cid.hex()) from None
 
+    def like_nodes(self, cids: Collection[bytes]) -> list[bytes]:
+        """Those of the CIDs whose blocks begin as tree nodes do."""
+        return [] if self._like_nodes.isdisjoint(cids) else [cid for cid in cids if cid in self._like_nodes]
+
     def close(self) -> None:
         """Let the blocks go."""
         self._blocks = {}
+        self._like_nodes = set()
 
     def items(self) -> list[tuple[bytes, bytes]]:
         """All (CID, block) pairs, in the order in which they came."""
@@ -71,7 +92,8 @@ class SpooledBlocks:
     """Blocks in an unnamed temporary file, found through a compact hash table.
 
     The file holds, block after block: length (4 bytes, big endian), CID, block. Per block there are 16 bytes of
-    hash and offset, and the table adds 4 bytes for each of its slots, of which at most two thirds are taken.
+    hash and offset (with one bit for whether it begins as tree nodes do), and the table adds 4 bytes for each of its
+    slots, of which at most two thirds are taken.
 
     The hash is Python's own of the CID. It is keyed per process, so nobody can choose CIDs that crowd one corner of
     the table; and since the CID in the file decides, two CIDs of the same hash are both found.
@@ -93,7 +115,7 @@ class SpooledBlocks:
         Raises TransientError when the disk is full.
         """
         self._hashes.append(hash(cid))
-        self._offsets.append(self._size)
+        self._offsets.append(self._size << 1 | block.startswith(NODE_START))
         pending = self._pending
         pending += len(block).to_bytes(_LENGTH_BYTES, "big")
         pending += cid
@@ -101,6 +123,11 @@ class SpooledBlocks:
         self._size += _HEAD_BYTES + len(block)
         if len(pending) >= _WRITE_BUFFER_BYTES:
             self._flush()
+
+    def put_all(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        """Keep blocks. Raises like ``put``."""
+        for cid, block in pairs:
+            self.put(cid, block)
 
     def seal(self) -> None:
         """Write out what is pending and build the table; call it once, before the first ``get``.
@@ -123,11 +150,15 @@ class SpooledBlocks:
         slot = hashed & mask
         while entry := table[slot]:
             if hashes[entry - 1] == hashed:
-                block = self._read(self._offsets[entry - 1], cid)
+                block = self._read(self._offsets[entry - 1] >> 1, cid)
                 if block is not None:
                     return block
             slot = (slot + 1) & mask
         raise InvalidInputError(Reason.BLOCK_MISSING, cid.hex())
+
+    def like_nodes(self, cids: Collection[bytes]) -> list[bytes]:
+        """Those of the CIDs whose blocks begin as tree nodes do, and hardly ever one that shares such a one's hash."""
+        return [cid for cid in cids if self._is_like_node(hash(cid))]
 
     def close(self) -> None:
         """Close the file, which has no name: its room on disk is free at once."""
@@ -143,8 +174,17 @@ class SpooledBlocks:
             slot = (slot + 1) & mask
         table[slot] = entry + 1
 
+    def _is_like_node(self, hashed: int) -> bool:
+        table, hashes, mask = self._table, self._hashes, self._mask
+        slot = hashed & mask
+        while entry := table[slot]:
+            if hashes[entry - 1] == hashed and self._offsets[entry - 1] & 1:
+                return True
+            slot = (slot + 1) & mask
+        return False
+
     def _cid_at(self, entry: int) -> bytes:
-        return os.pread(self._descriptor, CID_LENGTH, self._offsets[entry] + _LENGTH_BYTES)
+        return os.pread(self._descriptor, CID_LENGTH, (self._offsets[entry] >> 1) + _LENGTH_BYTES)
 
     def _read(self, offset: int, cid: bytes) -> bytes | None:
         """The block at ``offset``, or None when it is another CID's."""

@@ -111,12 +111,20 @@ class CarReader:
         before = self.blocks_read
         room = self._limits.blocks - before
         self._needed = 1
+        add = blocks.append
         while position < size:
-            frame = _read_varint(buffer, position, Reason.CAR_SECTION)
-            if frame is None:
-                self._needed = size - position + 1
-                break
-            length, start = frame
+            length, start = buffer[position], position + 1
+            if length > 0x7F:
+                # Nearly all sections have 128 to 16,383 bytes: two bytes of varint, read here without a call.
+                high = buffer[start] if start < size else 0
+                if 0 < high < 0x80:
+                    length, start = length & 0x7F | high << 7, start + 1
+                else:
+                    frame = _read_varint(buffer, position, Reason.CAR_SECTION)
+                    if frame is None:
+                        self._needed = size - position + 1
+                        break
+                    length, start = frame
             end = start + length
             if not CID_LENGTH <= length <= max_section:
                 raise _refused_section(buffer[start : start + CID_LENGTH], length)
@@ -129,7 +137,7 @@ class CarReader:
             digest = sha256(block).digest()
             if cid != DAG_CBOR_PREFIX + digest and cid != RAW_PREFIX + digest:
                 raise _refused_block(cid)
-            blocks.append((cid, block))
+            add((cid, block))
             position = end
         if len(blocks) > room:
             raise InvalidInputError(Reason.CAR_TOO_LARGE, f"more than {self._limits.blocks} blocks")

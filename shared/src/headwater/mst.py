@@ -18,12 +18,15 @@ from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from typing import Final, NamedTuple
 
-from headwater.blocks import Blocks
+from headwater.blocks import Blocks, RepoBlocks
 from headwater.errors import InvalidInputError, Reason
-from headwater.mst_node import MAX_LAYER, NODE_START, Entry, Node, is_node, layer_of, parse_node
-from headwater.syntax import split_repo_key
+from headwater.mst_node import MAX_LAYER, Entry, Node, is_node, layer_of, parse_node
+from headwater.syntax import MAX_RKEY, split_repo_key
 
 KEPT_RECORDS: Final = 100_000
+_RUN: Final = 1_000
+# What no key begins with.
+_NO_KEY: Final = b"\0"
 
 # Collection, rkey, CID of the record. A bare tuple, because there is one for each record.
 Record = tuple[str, str, bytes]
@@ -67,8 +70,11 @@ def walk(blocks: Blocks, root: bytes) -> Iterator[Record]:
 
 
 def _runs(blocks: Blocks, root: bytes) -> Iterator[list[Record]]:
-    """The records of a repository in order, as runs of neighbours in one node."""
+    """The records of a repository in order, some at a time."""
+    records: list[Record] = []
     last = b""
+    # Neighbours are mostly of one collection: what it begins with is compared, not parsed again.
+    collection, beginning, size = "", _NO_KEY, 0
     ahead = _plan_root(_load(blocks, root))
     while ahead:
         step = ahead.pop()
@@ -80,16 +86,23 @@ def _runs(blocks: Blocks, root: bytes) -> Iterator[list[Record]]:
             raise InvalidInputError(Reason.MST_ORDER, f"{entries[0][0][:80]!r} after {last[:80]!r}")
         last = entries[-1][0]
         lowest, beyond = _DIGESTS[layer]
-        records: list[Record] = []
         for key, value, _ in entries:
             if not lowest <= sha256(key).digest() < beyond:
                 raise InvalidInputError(Reason.MST_LAYER, f"{key[:80]!r} is not of layer {layer}")
+            if key.startswith(beginning) and (rest := key[size:]).isalnum() and len(rest) <= MAX_RKEY:
+                records.append((collection, rest.decode(), value))
+                continue
             collection, rkey = split_repo_key(key)
+            beginning = f"{collection}/".encode()
+            size = len(beginning)
             records.append((collection, rkey, value))
-        yield records
+        if len(records) >= _RUN:
+            yield records
+            records = []
+    yield records
 
 
-def verified_records(blocks: Blocks, root: bytes, keep: int = KEPT_RECORDS) -> tuple[int, Iterable[Record]]:
+def verified_records(blocks: RepoBlocks, root: bytes, keep: int = KEPT_RECORDS) -> tuple[int, Iterable[Record]]:
     """Check a whole tree before anything of it is used; the number of its keys, and its records like ``walk``.
 
     Up to ``keep`` records stay in memory from the checking walk, at 200 bytes each; a larger tree is walked again
@@ -104,22 +117,13 @@ def verified_records(blocks: Blocks, root: bytes, keep: int = KEPT_RECORDS) -> t
             kept += records
         elif kept:
             kept.clear()
-        _check_records(blocks, records)
+        for cid in blocks.like_nodes([cid for _, _, cid in records]):
+            if is_node(blocks.get(cid)):
+                raise InvalidInputError(Reason.MST_MALFORMED, f"the record {cid.hex()} is a node of a tree")
     return count, kept if count <= keep else walk(blocks, root)
 
 
-def _check_records(blocks: Blocks, records: list[Record]) -> None:
-    get = blocks.get
-    for collection, rkey, cid in records:
-        try:
-            block = get(cid)
-        except InvalidInputError:
-            continue
-        if block.startswith(NODE_START) and is_node(block):
-            raise InvalidInputError(Reason.MST_MALFORMED, f"{collection}/{rkey} names a node of a tree")
-
-
-def verify_tree(blocks: Blocks, root: bytes) -> int:
+def verify_tree(blocks: RepoBlocks, root: bytes) -> int:
     """Check a whole tree, as ``verified_records`` does; the number of its keys."""
     return verified_records(blocks, root, keep=0)[0]
 

@@ -14,6 +14,7 @@ Policy: ``t`` is always there, null where there is no subtree, as every known wr
 from __future__ import annotations
 
 from hashlib import sha256
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 import libipld
@@ -41,6 +42,7 @@ class Node(NamedTuple):
 _MAX_UNCHECKED_BYTES: Final = 16_384
 _NODE_FIELDS: Final = 2
 _ENTRY_FIELDS: Final = 4
+_fields: Final = itemgetter("k", "p", "t", "v")
 _BYTES: Final = 0x40
 _ARRAY: Final = 0x80
 
@@ -148,13 +150,13 @@ def _read(decoded: Any) -> Node:
     entries: list[Entry] = []
     before, size = b"", 0
     for entry in items:
-        suffix, shared, value, tree = entry["k"], entry["p"], entry["v"], entry["t"]
+        suffix, shared, tree, value = _fields(entry)
         if type(shared) is not int or shared < 0 or len(entry) != _ENTRY_FIELDS:
             raise _malformed("not a map of k, p, t and v")
         if not suffix or shared > size or (shared < size and suffix[0] <= before[shared]):
             raise _refused_key(before, shared, suffix)
         # As in _is_link, here without its call.
-        if not value.startswith(DAG_CBOR_PREFIX) or len(value) != CID_LENGTH or not (tree is None or _is_link(tree)):
+        if value[:PREFIX_LENGTH] != DAG_CBOR_PREFIX or len(value) != CID_LENGTH or not (tree is None or _is_link(tree)):
             raise _malformed("a link to no dag-cbor block")
         before = before[:shared] + suffix
         size = len(before)
@@ -165,7 +167,7 @@ def _read(decoded: Any) -> Node:
 
 
 def _is_link(value: bytes) -> bool:
-    return value.startswith(DAG_CBOR_PREFIX) and len(value) == CID_LENGTH
+    return value[:PREFIX_LENGTH] == DAG_CBOR_PREFIX and len(value) == CID_LENGTH
 
 
 def encode_entry(suffix: bytes, shared: int, value: bytes, tree: bytes | None) -> bytes:

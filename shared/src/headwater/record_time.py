@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from headwater.syntax import MAX_DATETIME
-from headwater.tid import tid_time
+from headwater.tid import TID_LENGTH, tid_time
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -65,14 +65,14 @@ def effective_time(created_at_us: int | None, rkey: str, now_us: int) -> tuple[i
     there, as in most profiles. A record is in a cutoff's scope if it is undated or not older than the
     cutoff. All times are microseconds since the Unix epoch.
     """
-    tid_us = tid_time(rkey)
+    tid_us = tid_time(rkey) if len(rkey) == TID_LENGTH else None
     if tid_us is None or tid_us < _FIRST_TID_MICROSECONDS:
         if created_at_us is None:
             return now_us, False
-        return min(created_at_us, now_us), True
-    if created_at_us is not None and created_at_us < tid_us:
         tid_us = created_at_us
-    return min(tid_us, now_us), True
+    elif created_at_us is not None and created_at_us < tid_us:
+        tid_us = created_at_us
+    return (min(now_us, tid_us)), True
 
 
 def _strict_form(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -137,6 +138,17 @@ class Tasks:
         await asyncio.gather(*running, return_exceptions=True)
 
 
+def _collect_rarely() -> None:
+    """Keep the cycle collector from walking over what lives as long as the process, again and again.
+
+    Records are strings and bytes, which it does not track; but the containers that they pass through made it run often
+    enough to cost a fifth of the time of a worker that fetches small repos.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
 def run(app: Any, settings: ServiceSettings, tasks: Tasks, *, host: str | None = None, port: int | None = None) -> int:
     """Serve ``app`` and run until told to stop. Returns the process's exit code.
 
@@ -148,5 +160,6 @@ def run(app: Any, settings: ServiceSettings, tasks: Tasks, *, host: str | None =
     # uvicorn raises the signal that stopped it once more; without handlers of ours the process would die of it.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
+    _collect_rarely()
     started = uvloop.run(server.serve())
     return EXIT_INVARIANT if tasks.failed or not started else 0

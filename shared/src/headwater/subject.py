@@ -7,6 +7,7 @@ from typing import Any, Final
 
 # An entry of a Postgres b-tree index holds at most 2,704 bytes.
 MAX_SUBJECT_BYTES: Final = 2_000
+_SURELY_SHORT: Final = MAX_SUBJECT_BYTES // 4
 
 
 def subject_of(record: Mapping[str, Any]) -> str | None:
@@ -24,4 +25,4 @@ def subject_of(record: Mapping[str, Any]) -> str | None:
         subject = subject.get("uri")
     if not isinstance(subject, str) or not subject or "\0" in subject:
         return None
-    return subject if len(subject.encode()) <= MAX_SUBJECT_BYTES else None
+    return subject if len(subject) <= _SURELY_SHORT or len(subject.encode()) <= MAX_SUBJECT_BYTES else None

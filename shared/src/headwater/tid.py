@@ -15,7 +15,7 @@ _ALPHABET: Final = "234567abcdefghijklmnopqrstuvwxyz"
 # 13 characters are 65 bits, so the first one comes from the alphabet's lower half. The specification's
 # syntax lets the top bit be set all the same: such a TID reads as a later time, never as a negative one.
 _TID: Final = re.compile(r"[2-7a-j][2-7a-z]{12}")
-_LENGTH: Final = 13
+TID_LENGTH: Final = 13
 _BITS: Final = 64
 # Every other byte becomes one that no number has; Python's int() would let signs, blanks and underscores pass.
 _TO_BASE32: Final = bytes(
@@ -35,7 +35,7 @@ def is_tid(text: str) -> bool:
 def tid_time(text: str) -> int | None:
     """The TID's time in microseconds since the Unix epoch, or None when the text is no TID."""
     # Called for every record. The number itself tells whether the text was a TID, faster than a pattern does.
-    if len(text) != _LENGTH:
+    if len(text) != TID_LENGTH:
         return None
     try:
         number = int(text.encode().translate(_TO_BASE32), 32)

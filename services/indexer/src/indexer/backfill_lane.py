@@ -90,14 +90,8 @@ class BackfillWriter:
     async def _context(self, end: SnapshotEnd, count: int) -> EndContext:
         if end.outcome not in (Outcome.COMPLETE, Outcome.UNCHANGED):
             return EndContext()
-        cancel, request = await asyncio.gather(
-            self._jobs.cancel(end.did, end.job), self._jobs.request(end.did, end.job)
-        )
-        return EndContext(
-            cancelled=cancel is not None,
-            exhausted=count > _DELIVERIES_BEFORE_GIVING_UP,
-            days=request.days if request else None,
-        )
+        cancel = await self._jobs.cancel(end.did, end.job)
+        return EndContext(cancelled=cancel is not None, exhausted=count > _DELIVERIES_BEFORE_GIVING_UP)
 
 
 def _letters(batch: SnapshotBatch, rows: Rows, refused: dict[int, str]) -> list[RefusedRecord]:

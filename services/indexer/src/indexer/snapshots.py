@@ -31,7 +31,6 @@ class EndContext:
 
     cancelled: bool = False
     exhausted: bool = False
-    days: int | None = None
 
 
 @dataclass(frozen=True)
@@ -176,7 +175,7 @@ class _Transaction:
                 await self._sweep(repo, job, end)
             if job.state == "done" and not was_final:
                 repo.last_backfill_at = now_us()
-                repo.last_backfill_days = context.days
+                repo.last_backfill_days = end.days
         self._result.told = [job for job in self._jobs.values() if job.did in self._repos]
 
     async def _sweep(self, repo: Repo, job: Job, end: SnapshotEnd) -> None:

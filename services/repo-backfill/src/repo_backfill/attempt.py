@@ -213,6 +213,7 @@ class Attempt:
             rev=repo.commit.rev,
             data=cid_text(repo.commit.data),
             whole=scope.whole,
+            days=request.days,
             cutoff_us=scope.cutoff_us,
             batches=batches,
             records=snapshot.published,
@@ -255,6 +256,7 @@ class Attempt:
             outcome=Outcome.UNCHANGED,
             rev=rev,
             whole=request.cutoff_us is None,
+            days=request.days,
             cutoff_us=request.cutoff_us,
             pds=self._pds,
         )

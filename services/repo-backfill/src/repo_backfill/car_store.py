@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -50,6 +50,10 @@ class CarStore:
         self._store: MemoryBlocks | SpooledBlocks = self._memory
         self.get: Callable[[bytes], bytes] = self._memory.get
 
+    def like_nodes(self, cids: Collection[bytes]) -> list[bytes]:
+        """Those of the CIDs whose blocks begin as tree nodes do."""
+        return self._store.like_nodes(cids)
+
     @property
     def spooled(self) -> bool:
         """Whether the blocks are in a file."""
@@ -57,10 +61,8 @@ class CarStore:
 
     def put_all(self, blocks: list[tuple[bytes, bytes]]) -> None:
         """Keep blocks whose hashes have been checked. Raises TransientError when the disk refuses."""
-        put = self._store.put
+        self._store.put_all(blocks)
         self.count += len(blocks)
-        for cid, block in blocks:
-            put(cid, block)
         if self._store is self._memory:
             grown = self._memory.bytes_held - self._taken
             if self._budget.take(grown):
@@ -93,8 +95,7 @@ class CarStore:
         except OSError as error:
             raise TransientError(f"cannot make the block spool: {error.strerror}") from error
         self._store, self.get = spool, spool.get
-        for cid, block in self._memory.items():
-            spool.put(cid, block)
+        spool.put_all(self._memory.items())
         self._memory.close()
         self._give_back()
 

@@ -65,29 +65,27 @@ class Batch(NamedTuple):
     refused: list[Refused]
 
 
-class _Columns:
-    """Rows in the making."""
+class _Decoded:
+    """Decoded records on their way into rows."""
 
-    __slots__ = ("add", "rows")
+    __slots__ = ("keys", "records", "times")
 
     def __init__(self) -> None:
-        rows = Rows([], [], [], [], [], [], {})
-        add_collection, add_rkey, add_cid = rows.collection.append, rows.rkey.append, rows.cid.append
-        add_time, add_subject, add_record = rows.created_at.append, rows.subject.append, rows.record.append
+        self.keys: list[Record] = []
+        self.records: list[DecodedRecord] = []
+        self.times: list[int] = []
 
-        # Bound once for a thousand records: looking the columns up for each one costs more than filling them.
-        def add(collection: str, rkey: str, cid: bytes, created_at: int, record: DecodedRecord) -> None:
-            if record.raw is not None:
-                rows.raw[len(rows.rkey)] = record.raw
-            add_collection(collection)
-            add_rkey(rkey)
-            add_cid(cid_text(cid))
-            add_time(created_at)
-            add_subject(record.subject)
-            add_record(record.json)
-
-        self.rows = rows
-        self.add = add
+    def rows(self) -> Rows:
+        """Column by column: filling seven columns record by record takes twice as long."""
+        return Rows(
+            collection=[collection for collection, _, _ in self.keys],
+            rkey=[rkey for _, rkey, _ in self.keys],
+            cid=[cid_text(cid) for _, _, cid in self.keys],
+            created_at=self.times,
+            subject=[record.subject for record in self.records],
+            record=[record.json for record in self.records],
+            raw={index: record.raw for index, record in enumerate(self.records) if record.raw is not None},
+        )
 
 
 class Snapshot:
@@ -111,18 +109,19 @@ class Snapshot:
         self._begin()
 
     def __iter__(self) -> Iterator[Batch]:
-        get, now_us = self._blocks.get, self._scope.now_us
+        get, now_us, held = self._blocks.get, self._scope.now_us, self._scope.held
         earliest = self._scope.cutoff_us if self._scope.cutoff_us is not None else _ALWAYS
-        by_key = self._scope.cutoff_us is not None and not self._scope.held
+        by_key = self._scope.cutoff_us is not None and not held
         refused_above = self._max_row_bytes // _MAX_UTF8_BYTES
-        for collection, rkey, cid in self._records:
+        # This loop runs for every record of every repo; what stands in it is not called because calls cost.
+        for key in self._records:
             if self._count >= MAX_RECORDS_PER_BATCH:
                 yield self._end()
             self._count += 1
+            _, rkey, cid = key
             if by_key and self._is_out_by_key(rkey):
-                self._add_key(collection, rkey)
+                self._add_key(key)
                 continue
-            # This loop runs for every record of every repo; what stands in it is not called because calls cost.
             block = None
             try:
                 block = get(cid)
@@ -131,7 +130,7 @@ class Snapshot:
                 if record.raw is not None or size > refused_above:
                     size = self._exact_size(record)
             except InvalidInputError as error:
-                self._refuse(collection, rkey, cid, error, block)
+                self._refuse(key, error, block)
                 continue
             if self._bytes + size > MAX_BATCH_BYTES and self._count > 1:
                 self._count -= 1
@@ -139,26 +138,29 @@ class Snapshot:
                 self._count += 1
             created_at, dated = effective_time(record.created_at_us, rkey, now_us)
             if created_at >= earliest or not dated:
-                self._put.add(collection, rkey, cid, created_at, record)
-            elif self._scope.held:
-                self._held.add(collection, rkey, cid, created_at, record)
+                decoded = self._put
+            elif held:
+                decoded = self._held
             else:
-                self._add_key(collection, rkey)
+                self._add_key(key)
                 continue
+            decoded.keys.append(key)
+            decoded.records.append(record)
+            decoded.times.append(created_at)
             self._bytes += size
         if self._count:
             yield self._end()
 
     def _begin(self) -> None:
-        self._put = _Columns()
-        self._held = _Columns()
+        self._put = _Decoded()
+        self._held = _Decoded()
         self._keys = Keys([], [])
         self._refused: list[Refused] = []
         self._bytes = 0
         self._count = 0
 
     def _end(self) -> Batch:
-        batch = Batch(self._put.rows, self._held.rows, self._keys, self._refused)
+        batch = Batch(self._put.rows(), self._held.rows(), self._keys, self._refused)
         self.published += len(batch.put)
         self.seen += self._count
         self._begin()
@@ -169,7 +171,8 @@ class Snapshot:
         latest, dated = effective_time(None, rkey, self._scope.now_us)
         return dated and self._scope.cutoff_us is not None and latest < self._scope.cutoff_us
 
-    def _add_key(self, collection: str, rkey: str) -> None:
+    def _add_key(self, key: Record) -> None:
+        collection, rkey, _ = key
         self._keys.collection.append(collection)
         self._keys.rkey.append(rkey)
         self._bytes += _KEY_OVERHEAD
@@ -181,8 +184,8 @@ class Snapshot:
             raise InvalidInputError(Reason.RECORD_TOO_LARGE, f"{size} bytes in a message")
         return size
 
-    def _refuse(self, collection: str, rkey: str, cid: bytes, error: InvalidInputError, block: bytes | None) -> None:
+    def _refuse(self, key: Record, error: InvalidInputError, block: bytes | None) -> None:
         reason = Reason.RECORD_MISSING if block is None else error.reason
         self.rejected[reason] += 1
-        self._refused.append(Refused(collection, rkey, cid, reason, error.detail, block))
+        self._refused.append(Refused(*key, reason, error.detail, block))
         self._bytes += 0 if block is None else len(block)

@@ -83,8 +83,8 @@ class SnapshotEnd(msgspec.Struct, frozen=True, tag="snapshot_end", kw_only=True)
 
     ``batches`` and ``records`` (the ``put`` rows of all batches) are totals. ``rev`` and ``data`` (the CID of the
     MST's root) are of the commit; empty when the outcome is failed or cancelled before one was verified.
-    ``cutoff_us`` is the scope: None is all time. ``rejected`` counts refused records by reason.
-    ``reason`` and ``detail`` say why an outcome is failed.
+    ``days`` were asked for, and ``cutoff_us`` is the scope: None is all time. ``rejected`` counts refused records by
+    reason. ``reason`` and ``detail`` say why an outcome is failed.
     """
 
     did: str
@@ -96,6 +96,7 @@ class SnapshotEnd(msgspec.Struct, frozen=True, tag="snapshot_end", kw_only=True)
     rev: str = ""
     data: str = ""
     whole: bool = False
+    days: int = 0
     cutoff_us: int | None = None
     batches: int = 0
     records: int = 0
