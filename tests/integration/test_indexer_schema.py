@@ -10,7 +10,7 @@ import pytest
 
 from headwater.errors import InvariantError
 from indexer.database import Database, connect
-from indexer.live import write_commits
+from indexer.live import write_events
 from indexer.migrate import Migration, migrate, migrations
 from indexer.retention import forget_old
 from indexer_rig import DID, OTHER, commit, migrated
@@ -49,12 +49,12 @@ async def test_a_migration_that_fails_leaves_nothing(database_url: str) -> None:
 
 
 async def test_a_collection_that_gets_its_file_takes_its_rows_along(table: asyncpg.Connection) -> None:
-    await write_commits(table, [commit(1, {(OTHER, "a"): 1, ("com.example.other", "b"): 2})])
+    await write_events(table, [commit(1, {(OTHER, "a"): 1, ("com.example.other", "b"): 2})])
     text = f"CALL create_record_partition('record_thing', '{OTHER}');"
     await migrate(table, [*migrations(), Migration(f"collections/{OTHER}.sql", text)])
     assert [row["rkey"] for row in await table.fetch("SELECT rkey FROM record_thing")] == ["a"]
     assert [row["rkey"] for row in await table.fetch("SELECT rkey FROM record_other")] == ["b"]
-    await write_commits(table, [commit(2, {(OTHER, "a"): 3})])
+    await write_events(table, [commit(2, {(OTHER, "a"): 3})])
     assert await table.fetchval("SELECT record ->> 'value' FROM record WHERE rkey = 'a'") == "3"
 
 
@@ -112,7 +112,7 @@ async def test_views_have_proper_types(table: asyncpg.Connection) -> None:
 
 
 async def test_old_tombstones_and_ended_jobs_are_forgotten(database_url: str, table: asyncpg.Connection) -> None:
-    await write_commits(table, [commit(1, delete=((OTHER, "old"), (OTHER, "new")))])
+    await write_events(table, [commit(1, delete=((OTHER, "old"), (OTHER, "new")))])
     await table.execute("UPDATE tombstone SET deleted_at = now() - interval '8 days' WHERE rkey = 'old'")
     for state in ("done", "indexing"):
         await table.execute(
@@ -129,7 +129,7 @@ async def test_old_tombstones_and_ended_jobs_are_forgotten(database_url: str, ta
 
 
 async def test_tombstones_of_a_repo_that_is_being_imported_stay(database_url: str, table: asyncpg.Connection) -> None:
-    await write_commits(table, [commit(1, delete=((OTHER, "old"),))])
+    await write_events(table, [commit(1, delete=((OTHER, "old"),))])
     await table.execute("UPDATE tombstone SET deleted_at = now() - interval '8 days'")
     await table.execute("UPDATE repo SET snapshot_job = 'job'")
     database = Database(database_url, "retention")

@@ -12,7 +12,7 @@ from headwater.bus.messages import Outcome, Rows
 from headwater.errors import InvalidInputError, InvariantError, Reason
 from indexer.database import translated
 from indexer.isolate import refused_rows
-from indexer.live import write_commits
+from indexer.live import write_events
 from indexer.snapshots import EndContext, Group, Refused, Result, write_snapshots
 from indexer_rig import (
     DID,
@@ -106,7 +106,7 @@ async def test_totals_that_do_not_agree_fail_the_job(table: asyncpg.Connection) 
 
 async def test_what_vanished_is_swept_and_what_is_newer_stays(table: asyncpg.Connection) -> None:
     await write(table, *snapshot(3, {A: 1, B: 1}))
-    await write_commits(table, [commit(9, {C: 9})])
+    await write_events(table, [commit(9, {C: 9})])
     result = await write(table, *snapshot(5, {A: 1}, job="second"))
     assert await stored(table) == {A: 1, C: 9}
     assert next(job.deleted for job in result.told if job.job_id == "second") == 1
@@ -131,13 +131,13 @@ async def test_a_changed_record_is_replaced_and_a_confirmed_one_keeps_its_time(t
 
 async def test_live_commits_at_or_below_the_floor_are_dropped(table: asyncpg.Connection) -> None:
     await write(table, *snapshot(5, {A: 1}))
-    await write_commits(table, [commit(4, {B: 1}), commit(5, delete=(A,))])
+    await write_events(table, [commit(4, {B: 1}), commit(5, delete=(A,))])
     assert await stored(table) == {A: 1}
     assert await count(table, "tombstone") == 0
 
 
 async def test_a_raised_floor_clears_the_tombstones_below_it(table: asyncpg.Connection) -> None:
-    await write_commits(table, [commit(2, delete=(A,)), commit(8, delete=(B,))])
+    await write_events(table, [commit(2, delete=(A,)), commit(8, delete=(B,))])
     await write(table, *snapshot(5, {A: 1, B: 1}))
     assert [row["rkey"] for row in await table.fetch("SELECT rkey FROM tombstone")] == ["b"]
     assert await stored(table) == {A: 1}
@@ -150,33 +150,33 @@ async def test_a_reason_of_another_version_fails_the_job_without_one(table: asyn
 
 
 async def test_a_delete_leaves_a_tombstone_that_an_older_create_meets(table: asyncpg.Connection) -> None:
-    await write_commits(table, [commit(4, delete=(A,))])
-    await write_commits(table, [commit(3, {A: 1})])
+    await write_events(table, [commit(4, delete=(A,))])
+    await write_events(table, [commit(3, {A: 1})])
     assert await stored(table) == {}
-    await write_commits(table, [commit(5, {A: 2})])
+    await write_events(table, [commit(5, {A: 2})])
     assert await stored(table) == {A: 2}
 
 
 async def test_a_delete_does_not_touch_a_newer_row(table: asyncpg.Connection) -> None:
-    await write_commits(table, [commit(5, {A: 2})])
-    await write_commits(table, [commit(4, delete=(A,))])
+    await write_events(table, [commit(5, {A: 2})])
+    await write_events(table, [commit(4, delete=(A,))])
     assert await stored(table) == {A: 2}
 
 
 async def test_a_snapshot_does_not_undo_newer_live_commits(table: asyncpg.Connection) -> None:
-    await write_commits(table, [commit(7, {A: 7}, delete=(B,))])
+    await write_events(table, [commit(7, {A: 7}, delete=(B,))])
     await write(table, *snapshot(5, {A: 1, B: 1, C: 1}))
     assert await stored(table) == {A: 7, C: 1}
 
 
 async def test_live_commits_within_a_running_snapshot_wait_for_its_end(table: asyncpg.Connection) -> None:
     """A was deleted and made again as it was, before the snapshot: the table's row is older than both."""
-    await write_commits(table, [commit(1, {A: 1})])
+    await write_events(table, [commit(1, {A: 1})])
     await write(table, batch(3, {A: 1}))
-    await write_commits(table, [commit(2, delete=(A,))])
+    await write_events(table, [commit(2, delete=(A,))])
     assert await stored(table) == {A: 1}
     await write(table, end(3, batches=1, records=1))
-    await write_commits(table, [commit(3, {A: 1})])
+    await write_events(table, [commit(3, {A: 1})])
     assert await stored(table) == {A: 1}
     assert await count(table, "deferred_commit") == 0
 
@@ -185,9 +185,9 @@ async def test_live_commits_within_a_running_snapshot_wait_for_its_end(table: as
 async def test_deferred_commits_are_applied_when_the_snapshot_does_not_complete(
     table: asyncpg.Connection, outcome: Outcome
 ) -> None:
-    await write_commits(table, [commit(1, {A: 1})])
+    await write_events(table, [commit(1, {A: 1})])
     await write(table, batch(3, {A: 1}))
-    await write_commits(table, [commit(2, {B: 2}, delete=(A,))])
+    await write_events(table, [commit(2, {B: 2}, delete=(A,))])
     result = await write(table, end(3, batches=1, records=1, outcome=outcome))
     assert state_of(result) == outcome.value
     assert await stored(table) == {B: 2}
@@ -197,14 +197,14 @@ async def test_deferred_commits_are_applied_when_the_snapshot_does_not_complete(
 
 async def test_a_snapshot_that_takes_the_repo_ends_the_one_before_for_good(table: asyncpg.Connection) -> None:
     """The first one's commits are not deferred any more once the second was cancelled, so that it must not complete."""
-    await write_commits(table, [commit(1, {A: 1})])
+    await write_events(table, [commit(1, {A: 1})])
     await write(table, batch(3, {A: 1}, job="first"))
     await write(table, batch(3, {A: 1}, job="second"))
     await write(table, end(3, batches=1, records=1, job="second", outcome=Outcome.CANCELLED))
-    await write_commits(table, [commit(2, delete=(A,))])
+    await write_events(table, [commit(2, delete=(A,))])
     result = await write(table, end(3, batches=1, records=1, job="first"))
     assert state_of(result, "first") == "superseded"
-    await write_commits(table, [commit(3, {A: 1})])
+    await write_events(table, [commit(3, {A: 1})])
     assert await stored(table) == {A: 1}
 
 
@@ -248,34 +248,34 @@ async def test_a_cancelled_job_keeps_what_was_committed_and_never_sweeps(table: 
 
 async def test_a_scoped_snapshot_refreshes_what_is_held_and_sweeps_what_vanished(table: asyncpg.Connection) -> None:
     old, gone, unknown = (POST, "old"), (POST, "gone"), (POST, "unknown")
-    await write_commits(table, [commit(1, {A: 1, old: 1, gone: 1})])
+    await write_events(table, [commit(1, {A: 1, old: 1, gone: 1})])
     scoped = batch(5, {A: 2}, held={old: 3, unknown: 3}, beyond=((POST, "never"),), whole=False)
     result = await write(table, scoped, end(5, batches=1, records=1, whole=False))
     assert state_of(result) == "done"
     assert await stored(table) == {A: 2, old: 3}
     # No floor: a late commit of what vanished meets a tombstone, one of what is out of scope still counts.
-    await write_commits(table, [commit(2, {gone: 2}), commit(4, {unknown: 3})])
+    await write_events(table, [commit(2, {gone: 2}), commit(4, {unknown: 3})])
     assert await stored(table) == {A: 2, old: 3, unknown: 3}
     repo = await table.fetchrow("SELECT floor_rev, scoped_rev, scoped_cutoff FROM repo")
     assert tuple(repo) == (None, rev(5), 0)
 
 
 async def test_keys_out_of_scope_are_not_swept(table: asyncpg.Connection) -> None:
-    await write_commits(table, [commit(1, {A: 1, B: 1})])
+    await write_events(table, [commit(1, {A: 1, B: 1})])
     await write(table, batch(5, {A: 1}, beyond=(B,), whole=False), end(5, batches=1, records=1, whole=False))
     assert await stored(table) == {A: 1, B: 1}
 
 
 async def test_a_late_delete_does_not_undo_what_a_scoped_snapshot_confirmed(table: asyncpg.Connection) -> None:
-    await write_commits(table, [commit(1, {A: 1})])
+    await write_events(table, [commit(1, {A: 1})])
     await write(table, batch(5, {A: 1}, whole=False), end(5, batches=1, records=1, whole=False))
-    await write_commits(table, [commit(3, delete=(A,))])
+    await write_events(table, [commit(3, delete=(A,))])
     assert await stored(table) == {A: 1}
 
 
 async def test_a_live_commit_ends_the_fast_way_of_a_first_import(table: asyncpg.Connection) -> None:
     await write(table, batch(5, {A: 1}))
-    await write_commits(table, [commit(7, {B: 7})])
+    await write_events(table, [commit(7, {B: 7})])
     result = await write(table, batch(5, {B: 1, C: 1}, index=1), end(5, batches=2, records=3))
     assert (result.copied, result.merged) == (0, 1)
     assert await stored(table) == {A: 1, B: 7, C: 1}
@@ -295,7 +295,7 @@ async def test_rows_that_another_tool_wrote_do_not_stop_a_first_import(table: as
 
 
 async def test_an_empty_repo_is_done_and_sweeps(table: asyncpg.Connection) -> None:
-    await write_commits(table, [commit(1, {A: 1})])
+    await write_events(table, [commit(1, {A: 1})])
     assert state_of(await write(table, end(5, batches=0, records=0))) == "done"
     assert await stored(table) == {}
 
@@ -335,7 +335,7 @@ async def test_accounts_that_opted_out_are_not_written(table: asyncpg.Connection
     await table.execute("INSERT INTO account_setting (did, opted_out) VALUES ($1, true)", DID)
     result = await write(table, *snapshot(3, {A: 1}))
     assert (state_of(result), result.told[0].reason) == ("failed", Reason.OPTED_OUT)
-    await write_commits(table, [commit(4, {B: 1})])
+    await write_events(table, [commit(4, {B: 1})])
     assert await stored(table) == {}
 
 

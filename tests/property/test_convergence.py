@@ -31,7 +31,7 @@ from headwater.bus.messages import (
     SnapshotEnd,
 )
 from indexer.database import connect
-from indexer.live import write_commits
+from indexer.live import write_events
 from indexer.migrate import migrate
 from indexer.snapshots import Group, write_snapshots
 
@@ -249,7 +249,7 @@ class Run:
 
     async def _deliver(self, live: list[LiveCommit], backfill: list[BackfillMessage]) -> None:
         results = await asyncio.gather(
-            write_commits(self._tables.live, live) if live else _nothing(),
+            write_events(self._tables.live, live) if live else _nothing(),
             write_snapshots(self._tables.backfill, Group(backfill)) if backfill else _nothing(),
         )
         if backfill:
@@ -344,7 +344,7 @@ def check(world: World, reaching: list[tuple[Snapshot, int]], tail: int, table: 
 def test_nothing_is_left_behind_and_other_repos_are_untouched(tables: Tables, scenario: Any) -> None:
     history, snapshots, tail, choice = scenario
     world, other = world_of(history), world_of([{KEYS[0]: 1, KEYS[2]: 2}])
-    tables.run(write_commits(tables.live, other.commits))
+    tables.run(write_events(tables.live, other.commits))
     Run(tables, world, snapshots, tail, choice).to_the_end()
     assert tables.run(stored(tables.live, other.did)) == other.truth[-1]
     repo = tables.run(tables.live.fetchrow("SELECT * FROM repo WHERE did = $1", world.did))

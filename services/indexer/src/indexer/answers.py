@@ -8,18 +8,26 @@ import asyncpg
 
 from headwater.bus.queries import AccountSettings, AccountStats, CollectionCount, RepoState
 from indexer.database import Database, translated
+from indexer.state import Track
 from indexer.statements import SQL
 
 
 class Answers:
     """Questions about one account, one at a time. All raise TransientError when Postgres is away."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, track: Track = Track.ALL) -> None:
+        self._track = track
         self._database = database
         self._turn = asyncio.Lock()
 
     async def repo_state(self, did: str) -> RepoState:
-        """What the table knows of a repo before a snapshot of it is fetched."""
+        """What the table knows of a repo before a snapshot of it is fetched.
+
+        With TRACK=backfilled its live events are followed from here on: none between the snapshot and its first
+        batch may be missed.
+        """
+        if self._track is Track.BACKFILLED:
+            await self._fetch("track_repo", did)
         (row,) = await self._fetch("repo_state", did)
         return RepoState(
             did=did,
@@ -28,6 +36,8 @@ class Answers:
             floor_rev=row["floor_rev"],
             scoped_rev=row["scoped_rev"],
             scoped_cutoff_us=row["scoped_cutoff"],
+            floor_collections=row["floor_collections"],
+            scoped_collections=row["scoped_collections"],
             opted_out=row["opted_out"],
         )
 
@@ -55,6 +65,9 @@ class Answers:
             rev=row["rev"],
             last_backfill_at_us=row["last_backfill_at"],
             last_backfill_days=row["last_backfill_days"],
+            sync_state=row["sync_state"],
+            desync_reason=row["desync_reason"],
+            tracked_from_us=row["tracked_from"],
             opted_out=row["opted_out"],
         )
 

@@ -14,13 +14,16 @@ from headwater.backoff import backoff_seconds
 from headwater.bus.job_store import JobStore
 from headwater.bus.messages import BackfillMessage, LiveBatch, decode_backfill, decode_live
 from headwater.bus.streams import (
+    BUCKET_FIREHOSE,
     BUCKET_JOBS,
     BUCKET_WORKERS,
     STREAM_BACKFILL,
     STREAM_LIVE,
+    STREAM_REPLAY,
     apply_topology,
     backfill_consumer,
     live_consumer,
+    replay_consumer,
 )
 from headwater.bus.subjects import owned_partitions
 from headwater.errors import TransientError
@@ -36,12 +39,16 @@ from indexer.handlers import answer_questions
 from indexer.lane import Lane, LaneConfig
 from indexer.migrate import migrate
 from indexer.ownership import Ownership
+from indexer.purge import keep_purging
+from indexer.resync import Resyncs
 from indexer.retention import keep_forgetting
 from indexer.settings import IndexerSettings
 
 log = logging.getLogger("indexer")
 
 SERVICE = "indexer"
+_CONNECTIONS = ("live", "replay", "backfill", "answers", "locks", "retention", "purge", "resync")
+_WRITERS = ("live", "replay", "backfill", "purge")
 _LINGER_SECONDS = 0.05
 """A snapshot can wait so long for others to share its transaction; a live post must not."""
 
@@ -50,8 +57,8 @@ def build(settings: IndexerSettings, tasks: Tasks) -> AsgiFastStream:
     """The service as an ASGI application."""
     readiness = Readiness("nats", "postgres", "schema", "partitions")
     broker = nats_broker(settings, SERVICE)
-    databases = {name: _database(settings, name) for name in ("live", "backfill", "answers", "locks", "retention")}
-    answer_questions(broker, Answers(databases["answers"]))
+    databases = {name: _database(settings, name) for name in _CONNECTIONS}
+    answer_questions(broker, Answers(databases["answers"], settings.track))
 
     @asynccontextmanager
     async def work() -> AsyncIterator[None]:
@@ -77,7 +84,7 @@ def build(settings: IndexerSettings, tasks: Tasks) -> AsgiFastStream:
 
 def _database(settings: IndexerSettings, name: str) -> Database:
     application = f"headwater {SERVICE} {settings.worker_id} {name}"
-    return Database(settings.database_url, application, writes=name in ("live", "backfill"))
+    return Database(settings.database_url, application, writes=name in _WRITERS)
 
 
 async def _work(
@@ -89,16 +96,23 @@ async def _work(
     dead = DeadLetters(js)
     wanted = owned_partitions(settings.worker_id, settings.worker_count)
     ownership = Ownership(databases["locks"], wanted, readiness)
-    live = live_lane.LiveWriter(databases["live"], dead)
-    backfill = backfill_lane.BackfillWriter(databases["backfill"], JobStore(await js.key_value(BUCKET_JOBS)), dead)
+    track = settings.track
+    live = live_lane.LiveWriter(databases["live"], dead, track=track)
+    replay = live_lane.LiveWriter(databases["replay"], dead, replayed=True, track=track)
+    jobs = JobStore(await js.key_value(BUCKET_JOBS))
+    backfill = backfill_lane.BackfillWriter(databases["backfill"], jobs, dead, track)
+    resyncs = Resyncs(databases["resync"], js, await js.key_value(BUCKET_FIREHOSE))
     lanes = (
         Lane(_live_config(settings, live), client, ownership, dead),
+        Lane(_replay_config(settings, replay), client, ownership, dead),
         Lane(_backfill_config(settings, backfill), client, ownership, dead),
     )
     async with asyncio.TaskGroup() as group:
         group.create_task(ownership.run(), name="ownership")
         for lane in lanes:
             group.create_task(lane.run())
+        group.create_task(keep_purging(databases["purge"]), name="purge")
+        group.create_task(resyncs.run(), name="resync")
         days = {"tombstone_days": settings.headwater_tombstone_days, "job_days": settings.headwater_job_days}
         group.create_task(keep_forgetting(databases["retention"], **days), name="retention")
 
@@ -130,6 +144,20 @@ def _live_config(settings: IndexerSettings, writer: live_lane.LiveWriter) -> Lan
         write=writer.write,
         group_rows=settings.headwater_indexer_group_rows,
         held_bytes=settings.headwater_indexer_live_bytes,
+    )
+
+
+def _replay_config(settings: IndexerSettings, writer: live_lane.LiveWriter) -> LaneConfig[LiveBatch]:
+    return LaneConfig(
+        name="replay",
+        stream=STREAM_REPLAY,
+        consumer=replay_consumer,
+        decode=decode_live,
+        weigh=live_lane.weight,
+        write=writer.write,
+        group_rows=settings.headwater_indexer_group_rows,
+        held_bytes=settings.headwater_indexer_replay_bytes,
+        linger_seconds=_LINGER_SECONDS,
     )
 
 

@@ -18,6 +18,7 @@ from indexer.isolate import refused_rows
 from indexer.lane import Delivery
 from indexer.progress import Progress
 from indexer.snapshots import EndContext, Group, Refused, Result, write_snapshots
+from indexer.state import Track
 
 _AGAIN_SECONDS = 1.0
 _DELIVERIES_BEFORE_GIVING_UP = 300
@@ -34,7 +35,8 @@ def weight(message: BackfillMessage) -> int:
 class BackfillWriter:
     """Writes groups of the backfill lane and tells what came of them."""
 
-    def __init__(self, database: Database, jobs: JobStore, dead: DeadLetters) -> None:
+    def __init__(self, database: Database, jobs: JobStore, dead: DeadLetters, track: Track = Track.ALL) -> None:
+        self._track = track
         self._database = database
         self._jobs = jobs
         self._progress = Progress(jobs)
@@ -47,7 +49,7 @@ class BackfillWriter:
         messages = [delivery.message for delivery in deliveries]
         try:
             with translated():
-                result = await write_snapshots(connection, Group(messages, ends))
+                result = await write_snapshots(connection, Group(messages, ends), self._track)
         except InvalidInputError:
             return [await self._write_alone(connection, delivery, ends) for delivery in deliveries]
         await self._tell(result)
@@ -66,7 +68,7 @@ class BackfillWriter:
             letters = [*_letters(message, message.put, put), *_letters(message, message.held, held)]
         try:
             with translated():
-                result = await write_snapshots(connection, Group([message], ends, {0: refused}))
+                result = await write_snapshots(connection, Group([message], ends, {0: refused}), self._track)
         except InvalidInputError as error:
             await self._dead.message(delivery.msg.subject, delivery.msg.data, error)
             return None

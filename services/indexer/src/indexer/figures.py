@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from indexer import metrics
 
-_LANES = ("live", "backfill")
+_LANES = ("live", "replay", "backfill")
 
 
 def indexer_figures() -> Callable[[], dict[str, float]]:

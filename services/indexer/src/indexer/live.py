@@ -1,4 +1,4 @@
-"""Live commits into the table, in one transaction a group."""
+"""Events of the firehose into the table, in one transaction a group; those of the replay as well."""
 
 from __future__ import annotations
 
@@ -7,45 +7,88 @@ from collections.abc import Mapping, Sequence
 import asyncpg
 import msgspec
 
-from headwater.bus.messages import LiveCommit
+from headwater.bus.messages import LiveAccount, LiveCommit, LiveEvent, LiveIdentity, LiveSync
+from headwater.clock import now_us
+from indexer.account_rules import follow_account, follow_identity
 from indexer.batch import fold
-from indexer.repos import lock_repos, save_repos
-from indexer.rules import is_below_floor, is_deferred
-from indexer.state import Repo
+from indexer.repos import lock_followed, save_repos
+from indexer.rules import is_deferred, is_void
+from indexer.state import Repo, Track
 from indexer.statements import SQL
+from indexer.sync_rules import follow_broken, follow_commit, follow_sync
 from indexer.table import delete_rows, merge_rows
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(LiveCommit)
 
 
-async def write_commits(connection: asyncpg.Connection, commits: Sequence[LiveCommit]) -> int:
-    """Write a group of commits, of any repos and in any order; returns how many records and deletes were applied.
+async def write_events(
+    connection: asyncpg.Connection, events: Sequence[LiveEvent], *, replayed: bool = False, track: Track = Track.ALL
+) -> int:
+    """Write a group of events, of any repos and in any order; returns how many records and deletes were applied.
 
-    Raises driver errors; then nothing was written.
+    ``replayed``: they are of the relay's past. Raises driver errors; then nothing was written.
     """
     async with connection.transaction():
-        repos = await lock_repos(connection, {commit.did for commit in commits})
-        written = await apply_commits(connection, repos, commits)
+        repos = await lock_followed(connection, {event.did for event in events}, track)
+        if not repos:
+            return 0
+        course = _Course(repos, replayed=replayed)
+        for event in events:
+            course.follow(event)
+        if course.deleted:
+            await connection.execute(SQL["forget_deferred"], course.deleted)
+        written = await apply_commits(connection, repos, course.commits)
         await save_repos(connection, repos.values())
     return written
+
+
+class _Course:
+    """Takes events one after the other: moves each repo's state, and keeps the commits whose records count."""
+
+    def __init__(self, repos: Mapping[str, Repo], *, replayed: bool) -> None:
+        self._repos = repos
+        self._replayed = replayed
+        self._now = now_us()
+        self.commits: list[LiveCommit] = []
+        self.deleted: list[str] = []
+
+    def follow(self, event: LiveEvent) -> None:
+        repo = self._repos.get(event.did)
+        if repo is None:
+            return
+        if event.at_us:
+            repo.tracked_from = min(event.at_us, repo.tracked_from or event.at_us)
+        now, replayed = self._now, self._replayed
+        if isinstance(event, LiveCommit):
+            if follow_commit(repo, event, replayed=replayed, now_us=now) and not is_void(repo, event.rev):
+                self.commits.append(event)
+        elif isinstance(event, LiveSync):
+            follow_sync(repo, event, replayed=replayed, now_us=now)
+        elif isinstance(event, LiveAccount):
+            if follow_account(repo, event, now):
+                self.deleted.append(repo.did)
+                self.commits = [commit for commit in self.commits if commit.did != repo.did]
+        elif isinstance(event, LiveIdentity):
+            follow_identity(repo, event, now)
+        else:
+            follow_broken(repo, event, now)
 
 
 async def apply_commits(
     connection: asyncpg.Connection, repos: Mapping[str, Repo], commits: Sequence[LiveCommit]
 ) -> int:
-    """Apply, defer or drop each commit as its locked repo says; returns how many records and deletes were applied."""
-    wanted = [c for c in commits if not repos[c.did].opted_out and not is_below_floor(repos[c.did], c.rev)]
-    deferred = [c for c in wanted if is_deferred(repos[c.did], c.rev)]
+    """Write or defer the records of each commit as its locked repo says; returns how many were applied.
+
+    A commit older than others that came before counts as well: the highest rev of a key wins.
+    """
+    deferred = [c for c in commits if is_deferred(repos[c.did], c.rev)]
     if deferred:
         payloads = [_encoder.encode(c) for c in deferred]
         await connection.execute(SQL["insert_deferred"], [c.did for c in deferred], [c.rev for c in deferred], payloads)
-    applied = [c for c in wanted if not is_deferred(repos[c.did], c.rev)]
+    applied = [c for c in commits if not is_deferred(repos[c.did], c.rev)]
     for commit in applied:
-        repo = repos[commit.did]
-        repo.written_by_other()
-        if commit.rev > (repo.rev or ""):
-            repo.rev, repo.data = commit.rev, commit.data
+        repos[commit.did].written_by_other()
     folded = fold(applied)
     if folded.puts:
         await merge_rows(connection, folded.puts)
@@ -58,4 +101,5 @@ async def release_deferred(connection: asyncpg.Connection, repos: Mapping[str, R
     rows = await connection.fetch(SQL["take_deferred"], list(dids))
     if rows:
         await connection.execute(SQL["empty_staged"])
-        await apply_commits(connection, repos, [_decoder.decode(row["payload"]) for row in rows])
+        commits = [_decoder.decode(row["payload"]) for row in rows]
+        await apply_commits(connection, repos, [c for c in commits if not is_void(repos[c.did], c.rev)])

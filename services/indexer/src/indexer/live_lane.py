@@ -1,4 +1,4 @@
-"""What is done with the messages of the live lane."""
+"""What is done with the messages of the live lane and of the replay's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import asyncpg
 import msgspec
 
-from headwater.bus.messages import LiveBatch, LiveCommit
+from headwater.bus.messages import LiveBatch, LiveCommit, LiveEvent
 from headwater.errors import InvalidInputError
 from indexer import metrics
 from indexer.batch import joined, without
@@ -15,55 +15,59 @@ from indexer.database import Database, translated
 from indexer.dead_letters import DeadLetters, RefusedRecord
 from indexer.isolate import refused_rows
 from indexer.lane import Delivery
-from indexer.live import write_commits
+from indexer.live import write_events
+from indexer.state import Track
 
 
 def weight(message: LiveBatch) -> int:
     """How many rows a message brings into a transaction."""
-    return sum(len(commit.put) + len(commit.delete) for commit in _commits(message))
+    return sum(len(event.put) + len(event.delete) if isinstance(event, LiveCommit) else 1 for event in message.events)
 
 
 class LiveWriter:
-    """Writes groups of the live lane."""
+    """Writes groups of events; ``replayed``: they are of the relay's past."""
 
-    def __init__(self, database: Database, dead: DeadLetters) -> None:
+    def __init__(
+        self, database: Database, dead: DeadLetters, *, replayed: bool = False, track: Track = Track.ALL
+    ) -> None:
         self._database = database
         self._dead = dead
+        self._replayed = replayed
+        self._track = track
 
     async def write(self, deliveries: Sequence[Delivery[LiveBatch]]) -> Sequence[float | None]:
         """Write a group. Raises TransientError when nothing can be written at the moment."""
         connection = await self._database.connection()
-        commits = [commit for delivery in deliveries for commit in _commits(delivery.message)]
         try:
-            with translated():
-                written = await write_commits(connection, commits)
-            metrics.ROWS_WRITTEN.labels("live", "merge").inc(written)
+            await self._write(connection, [event for delivery in deliveries for event in delivery.message.events])
         except InvalidInputError:
             for delivery in deliveries:
                 await self._write_alone(connection, delivery)
         return [None] * len(deliveries)
 
     async def _write_alone(self, connection: asyncpg.Connection, delivery: Delivery[LiveBatch]) -> None:
-        commits: list[LiveCommit] = []
+        events: list[LiveEvent] = []
         letters: list[RefusedRecord] = []
-        for commit in _commits(delivery.message):
+        for commit in delivery.message.events:
+            if not isinstance(commit, LiveCommit):
+                events.append(commit)
+                continue
             refused = await refused_rows(connection, commit.did, commit.rev, commit.put)
             letters += _letters(commit, refused)
             put, keys = without(commit.put, frozenset(refused))
             # The value that was there before is not the record's any more.
-            commits.append(msgspec.structs.replace(commit, put=put, delete=joined([commit.delete, keys])))
+            events.append(msgspec.structs.replace(commit, put=put, delete=joined([commit.delete, keys])))
         try:
-            with translated():
-                written = await write_commits(connection, commits)
+            await self._write(connection, events)
         except InvalidInputError as error:
             await self._dead.message(delivery.msg.subject, delivery.msg.data, error)
             return
-        metrics.ROWS_WRITTEN.labels("live", "merge").inc(written)
         await self._dead.records(letters)
 
-
-def _commits(message: LiveBatch) -> list[LiveCommit]:
-    return [event for event in message.events if isinstance(event, LiveCommit)]
+    async def _write(self, connection: asyncpg.Connection, events: Sequence[LiveEvent]) -> None:
+        with translated():
+            written = await write_events(connection, events, replayed=self._replayed, track=self._track)
+        metrics.ROWS_WRITTEN.labels("replay" if self._replayed else "live", "merge").inc(written)
 
 
 def _letters(commit: LiveCommit, refused: dict[int, str]) -> list[RefusedRecord]:

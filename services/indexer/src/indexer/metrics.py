@@ -28,6 +28,12 @@ RETRIES = Counter(
     "Transactions tried again after a transient failure. Growing: Postgres or the bus is away, or disks are full.",
     ["lane"],
 )
+RESYNCS = Counter(
+    f"{_PREFIX}_resyncs_total",
+    "Repos out of step whose resync was due, by what came of it. 'filed' as fast as commits come: a relay or a host "
+    "breaks every chain. 'waits_already' that grows: repo-backfill is behind.",
+    ["outcome"],
+)
 DEAD_LETTERS = Counter(
     f"{_PREFIX}_dead_letters_total", "What could not be used, by kind and reason. Any: look at it.", ["kind", "reason"]
 )

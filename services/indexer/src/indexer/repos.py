@@ -8,13 +8,15 @@ import asyncpg
 import msgspec
 
 from headwater.errors import InvariantError
-from indexer.state import Job, Repo
+from indexer.state import Job, Repo, Track
 from indexer.statements import SQL
 
 _encoder = msgspec.json.Encoder()
 
 
-async def lock_repos(connection: asyncpg.Connection, dids: Collection[str]) -> dict[str, Repo]:
+async def lock_repos(
+    connection: asyncpg.Connection, dids: Collection[str], track: Track = Track.ALL
+) -> dict[str, Repo]:
     """The repos, each with its lock until the transaction ends; rows are made for new ones.
 
     Locks are taken in the order of the DIDs, so that transactions wait for one another and never in a circle.
@@ -23,10 +25,19 @@ async def lock_repos(connection: asyncpg.Connection, dids: Collection[str]) -> d
     found = await connection.fetch(SQL["lock_repos"], wanted)
     if len(found) < len(wanted):
         known = {row["did"] for row in found}
-        await connection.execute(SQL["insert_repos"], [did for did in wanted if did not in known])
+        new = [did for did in wanted if did not in known]
+        await connection.execute(SQL["insert_repos"], new, track is not Track.NONE)
         found = await connection.fetch(SQL["lock_repos"], wanted)
     if len(found) != len(wanted):
         raise InvariantError(f"{len(wanted)} repos asked for, {len(found)} locked")
+    return {row["did"]: Repo(**row) for row in found}
+
+
+async def lock_followed(connection: asyncpg.Connection, dids: Collection[str], track: Track) -> dict[str, Repo]:
+    """As ``lock_repos``, without the repos whose live events are not followed, and without making rows for them."""
+    if track is Track.ALL:
+        return await lock_repos(connection, dids)
+    found = await connection.fetch(SQL["lock_tracked_repos"], sorted(set(dids)))
     return {row["did"]: Repo(**row) for row in found}
 
 

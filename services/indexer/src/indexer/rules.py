@@ -14,7 +14,9 @@ from enum import Enum, auto
 
 from headwater.bus.messages import Outcome, SnapshotBatch, SnapshotEnd
 from headwater.errors import InvariantError, Reason
+from indexer.account_rules import note_answer, note_identity, printable
 from indexer.state import Job, Repo
+from indexer.sync_rules import catch_up
 
 _STATUS_OF = {
     Reason.DEACTIVATED: "deactivated",
@@ -101,8 +103,9 @@ def conclude(repo: Repo, job: Job, jobs: Mapping[str, Job], end: SnapshotEnd, *,
     _note_attempt(repo, job, end.attempt)
     job.lane, job.rejected = end.lane, end.rejected
     if end.outcome is Outcome.FAILED:
-        job.fail(_known_reason(end.reason), _printable(end.detail))
-        repo.status = _STATUS_OF.get(job.reason, repo.status) if job.reason else repo.status
+        job.fail(_known_reason(end.reason), printable(end.detail))
+        if job.reason in _STATUS_OF:
+            note_answer(repo, _STATUS_OF[job.reason], end.at_us)
     elif end.outcome is Outcome.CANCELLED or (cancelled and end.outcome is Outcome.COMPLETE):
         job.state = "cancelled"
     elif not _is_refused(repo, job, end):
@@ -115,7 +118,7 @@ def _conclude_success(repo: Repo, job: Job, jobs: Mapping[str, Job], end: Snapsh
     if end.outcome is Outcome.UNCHANGED:
         _release(repo, job)
         job.state, job.unchanged = "done", True
-        _is_known(repo, end)
+        _is_known(repo, end, repo.kept_from)
         return Fate.DECIDED
     if not admit(repo, job, jobs, end):
         return Fate.DECIDED
@@ -140,21 +143,23 @@ def give_up(repo: Repo, job: Job, end: SnapshotEnd) -> None:
 def complete(repo: Repo, job: Job, end: SnapshotEnd, deleted: int) -> None:
     """The snapshot is in the table and the sweep has run."""
     job.state, job.deleted = "done", deleted
+    kept_from = repo.kept_from
     repo.swept_rev = max(end.rev, repo.swept_rev or "")
     if end.whole:
-        repo.floor_rev = max(end.rev, repo.floor_rev or "")
+        repo.floor_rev, repo.floor_collections = max(end.rev, repo.floor_rev or ""), end.collections
     else:
-        repo.scoped_rev, repo.scoped_cutoff = end.rev, end.cutoff_us
+        repo.scoped_rev, repo.scoped_cutoff, repo.scoped_collections = end.rev, end.cutoff_us, end.collections
     repo.written = True
     repo.end_snapshot()
-    _is_known(repo, end)
+    _is_known(repo, end, kept_from)
 
 
-def _is_known(repo: Repo, end: SnapshotEnd) -> None:
-    repo.status = "active"
-    repo.handle = _printable(end.handle) or repo.handle
-    repo.pds = _printable(end.pds) or repo.pds
+def _is_known(repo: Repo, end: SnapshotEnd, kept_from: int | None) -> None:
+    note_answer(repo, "active", end.at_us)
+    note_identity(repo, end.handle, end.pds, end.at_us)
+    catch_up(repo, end, kept_from)
     if end.rev >= (repo.rev or ""):
+        repo.rev_by_replay = False
         repo.rev, repo.data = end.rev or repo.rev, end.data or repo.data
 
 
@@ -163,14 +168,10 @@ def _known_reason(value: str | None) -> Reason | None:
     return next((reason for reason in Reason if reason.value == value), None)
 
 
-def _printable(text: str | None) -> str | None:
-    # What a stranger's server said may hold U+0000, which no text in Postgres can.
-    return text.replace("\0", "")[:2_000] if text else None
-
-
-def is_below_floor(repo: Repo, rev: str) -> bool:
-    """Whether a live commit is in the table already, by a snapshot of the whole repo."""
-    return repo.floor_rev is not None and rev <= repo.floor_rev
+def is_void(repo: Repo, rev: str) -> bool:
+    """Whether a live commit does not count: it is in the table by a snapshot of the whole repo, or of an account
+    that was deleted or not active after it, or of one that does not want to be indexed."""
+    return repo.opted_out or rev <= max(repo.floor_rev or "", repo.void_rev or "")
 
 
 def is_deferred(repo: Repo, rev: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from headwater.settings import ServiceSettings
+from indexer.state import Track
 
 _MIB = 1024 * 1024
 
@@ -23,6 +24,12 @@ class IndexerSettings(ServiceSettings):
     )
     headwater_indexer_live_bytes: int = Field(
         8 * _MIB, ge=1 * _MIB, description="bytes of live commits that a worker holds; more waits in the stream"
+    )
+    headwater_indexer_replay_bytes: int = Field(
+        4 * _MIB, ge=1 * _MIB, description="bytes of replayed commits that a worker holds; more waits in the stream"
+    )
+    track: Track = Field(
+        Track.ALL, description="whose live events are followed, if not before: all, backfilled (asked for), or none"
     )
     headwater_tombstone_days: float = Field(
         7.0, ge=1.0, le=3650.0, description="how long deletes are remembered; longer than any message can be late"

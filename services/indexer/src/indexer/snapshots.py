@@ -13,9 +13,10 @@ from headwater.clock import now_us
 from indexer.batch import joined, rows_of, without
 from indexer.live import release_deferred
 from indexer.merge import Merge
+from indexer.purge import purge_rest
 from indexer.repos import load_jobs, lock_repos, save_jobs, save_repos
 from indexer.rules import Fate, admit, complete, conclude, give_up
-from indexer.state import Job, Repo
+from indexer.state import Job, Repo, Track
 from indexer.statements import SQL
 from indexer.table import copy_rows
 
@@ -65,19 +66,20 @@ class Result:
     dropped: int = 0
 
 
-async def write_snapshots(connection: asyncpg.Connection, group: Group) -> Result:
+async def write_snapshots(connection: asyncpg.Connection, group: Group, track: Track = Track.ALL) -> Result:
     """Write a group. Raises driver errors; then nothing was written."""
     try:
-        return await _Transaction(connection, group, may_copy=True).run()
+        return await _Transaction(connection, group, track, may_copy=True).run()
     except asyncpg.UniqueViolationError:
         # Rows were there although nobody is known to have written any (somebody's own import).
-        return await _Transaction(connection, group, may_copy=False).run()
+        return await _Transaction(connection, group, track, may_copy=False).run()
 
 
 class _Transaction:
-    def __init__(self, connection: asyncpg.Connection, group: Group, *, may_copy: bool) -> None:
+    def __init__(self, connection: asyncpg.Connection, group: Group, track: Track, *, may_copy: bool) -> None:
         self._connection = connection
         self._group = group
+        self._track = track
         self._may_copy = may_copy
         self._repos: dict[str, Repo] = {}
         self._jobs: dict[str, Job] = {}
@@ -99,10 +101,19 @@ class _Transaction:
 
     async def _load(self) -> None:
         messages = self._group.messages
-        self._repos = await lock_repos(self._connection, {m.did for m in messages})
+        self._repos = await lock_repos(self._connection, {m.did for m in messages}, self._track)
+        await self._finish_purges()
         holders = {repo.snapshot_job for repo in self._repos.values() if repo.snapshot_job is not None}
         self._jobs = await load_jobs(self._connection, {m.job: m.did for m in messages}, holders)
         self._attempts = {job_id: job.attempt for job_id, job in self._jobs.items()}
+
+    async def _finish_purges(self) -> None:
+        """A snapshot of an account that was deleted and is there again must not meet rows that are about to go."""
+        for message in self._group.messages:
+            repo = self._repos[message.did]
+            if repo.purging and repo.void_rev is not None and message.epoch == repo.epoch:
+                await purge_rest(self._connection, repo.did, repo.void_rev)
+                repo.purging = False
 
     async def _write_batches(self) -> None:
         copied, kept = [], []

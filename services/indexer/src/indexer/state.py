@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Literal
 
 import msgspec
@@ -10,7 +11,19 @@ from headwater.bus.jobs import IndexPart, IndexState
 from headwater.clock import now_us
 from headwater.errors import Reason
 
+SyncState = Literal["synchronized", "desynchronized"]
 JobState = Literal["indexing", "superseded", "done", "failed", "cancelled"]
+
+
+class Track(StrEnum):
+    """Which repos' live events are followed, of those that were not followed before (setting ``TRACK``)."""
+
+    ALL = "all"
+    """Every repo, from its first event on."""
+    BACKFILLED = "backfilled"
+    """Those of which a snapshot was asked for."""
+    NONE = "none"
+    """No further ones."""
 
 
 class Repo(msgspec.Struct, kw_only=True):
@@ -39,7 +52,33 @@ class Repo(msgspec.Struct, kw_only=True):
     snapshot_fresh: bool = False
     last_backfill_at: int | None = None
     last_backfill_days: int | None = None
+    status_at: int | None = None
+    identity_at: int | None = None
+    tracked_from: int | None = None
+    void_rev: str | None = None
+    purging: bool = False
+    rev_by_replay: bool = False
+    sync_state: SyncState = "synchronized"
+    desync_reason: str | None = None
+    desync_rev: str | None = None
+    desync_at: int | None = None
+    gap_rev: str | None = None
+    gap_data: str | None = None
+    gap_since: str | None = None
+    gap_prev_data: str | None = None
+    resync_tries: int = 0
+    resync_filed_at: int | None = None
+    resync_at: int | None = None
+    floor_collections: str = ""
+    scoped_collections: str = ""
     opted_out: bool = False
+
+    @property
+    def kept_from(self) -> int | None:
+        """The effective time from which on the table is to hold the repo's records; None is all time."""
+        if self.floor_rev is not None:
+            return None
+        return min((at for at in (self.scoped_cutoff, self.tracked_from) if at is not None), default=None)
 
     @property
     def pending_rev(self) -> str | None:

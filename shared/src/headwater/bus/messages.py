@@ -83,8 +83,10 @@ class SnapshotEnd(msgspec.Struct, frozen=True, tag="snapshot_end", kw_only=True)
 
     ``batches`` and ``records`` (the ``put`` rows of all batches) are totals. ``rev`` and ``data`` (the CID of the
     MST's root) are of the commit; empty when the outcome is failed or cancelled before one was verified.
-    ``days`` were asked for, and ``cutoff_us`` is the scope: None is all time. ``rejected`` counts refused records by
-    reason. ``reason`` and ``detail`` say why an outcome is failed.
+    ``days`` were asked for, and ``cutoff_us`` is the scope: None is all time. ``collections`` is the filter of the job
+    (``CollectionFilter.text``, empty is all). ``at_us`` is when the account's host was asked, in microseconds since
+    1970; 0 if nobody was (an imported file). ``rejected`` counts refused records by reason. ``reason`` and ``detail``
+    say why an outcome is failed.
     """
 
     did: str
@@ -98,6 +100,8 @@ class SnapshotEnd(msgspec.Struct, frozen=True, tag="snapshot_end", kw_only=True)
     whole: bool = False
     days: int = 0
     cutoff_us: int | None = None
+    collections: str = ""
+    at_us: int = 0
     batches: int = 0
     records: int = 0
     rejected: dict[str, int] = {}

@@ -20,6 +20,7 @@ class RepoState(_Message):
 
     ``floor_rev``: everything up to this rev is in the table (a snapshot of the whole repo was swept at it).
     ``scoped_rev`` and ``scoped_cutoff_us``: the newest swept snapshot with a cutoff. ``held``: rows exist.
+    ``floor_collections`` and ``scoped_collections`` are the filters (``COLLECTIONS``) of these snapshots.
     ``epoch`` goes into every message of the job: a deletion of the account's rows raises it, and what was begun
     before is dropped.
     """
@@ -30,6 +31,8 @@ class RepoState(_Message):
     floor_rev: str | None = None
     scoped_rev: str | None = None
     scoped_cutoff_us: int | None = None
+    floor_collections: str = ""
+    scoped_collections: str = ""
     opted_out: bool = False
 
 
@@ -51,7 +54,11 @@ class AccountStats(_Message):
 
 
 class AccountSettings(_Message):
-    """An account's settings and the state of its repo here. ``last_backfill_at_us`` moves on success only."""
+    """An account's settings and the state of its repo here. ``last_backfill_at_us`` moves on success only.
+
+    ``sync_state`` is synchronized or desynchronized (``desync_reason`` says why), unknown for a repo never heard of.
+    ``tracked_from_us`` is the oldest event of the firehose that was followed; None: its events are not followed.
+    """
 
     did: str
     handle: str | None = None
@@ -60,4 +67,7 @@ class AccountSettings(_Message):
     rev: str | None = None
     last_backfill_at_us: int | None = None
     last_backfill_days: int | None = None
+    sync_state: str = "unknown"
+    desync_reason: str | None = None
+    tracked_from_us: int | None = None
     opted_out: bool = False

@@ -1,6 +1,7 @@
 -- An account's settings and the state of its repo: $1 did. One row, also for one never heard of.
 SELECT
     r.handle, r.pds, coalesce(r.status, 'unknown') AS status, r.rev, r.last_backfill_at, r.last_backfill_days,
+    coalesce(r.sync_state, 'unknown') AS sync_state, r.desync_reason, r.tracked_from,
     coalesce(s.opted_out, false) AS opted_out
 FROM (SELECT $1::text AS did) AS asked
 LEFT JOIN repo AS r USING (did)

@@ -1,0 +1,128 @@
+"""Asking repo-backfill for the repos that are out of step with the firehose.
+
+What is asked for is noted first, with the time of the next try, and published then: a crash in between costs that
+wait, and a host that breaks its chain for ever is asked ever more rarely.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Sequence
+from typing import Final
+
+import asyncpg
+import nats.errors
+from nats.js import JetStreamContext
+from nats.js.errors import APIError, KeyNotFoundError
+from nats.js.kv import KeyValue
+
+from headwater.bus.firehose import REPLAY_KEY, PieceState, ReplayProgress
+from headwater.bus.jobs import BackfillRequest
+from headwater.bus.streams import STREAM_REPLAY, STREAM_REQUESTS, subject_is_taken
+from headwater.bus.subjects import RequestLane, request_subject
+from headwater.clock import DAY_US, now_us
+from headwater.errors import TransientError
+from indexer import metrics
+from indexer.database import Database, translated
+from indexer.statements import SQL
+from indexer.sync_rules import RESYNC_SECONDS
+
+log = logging.getLogger("indexer.resync")
+
+_AT_ONCE: Final = 200
+_SECONDS_BETWEEN = 2.0
+_AGAIN_US = 10_000_000
+_MAX_DAYS = 3650
+_UNFINISHED = (PieceState.WAITING, PieceState.RUNNING, PieceState.PAUSED)
+
+
+class Resyncs:
+    """Files the resyncs that are due. ``firehose`` is the bucket that tells of the replay."""
+
+    def __init__(self, database: Database, js: JetStreamContext, firehose: KeyValue) -> None:
+        self._database = database
+        self._js = js
+        self._firehose = firehose
+
+    async def run(self) -> None:
+        """File them until cancelled."""
+        while True:
+            more = False
+            try:
+                more = await self.file_due() == _AT_ONCE
+            except TransientError as error:
+                log.warning("no resyncs filed: %s", error)
+            if not more:
+                await asyncio.sleep(_SECONDS_BETWEEN)
+
+    async def file_due(self) -> int:
+        """One bounded round; returns how many repos were due. Raises TransientError."""
+        replaying = await self._replay_is_under_way()
+        connection = await self._database.connection()
+        now = now_us()
+        with translated():
+            due = await connection.fetch(SQL["take_due_resyncs"], now, _AT_ONCE, list(RESYNC_SECONDS), replaying)
+        filed = await asyncio.gather(*(self._file(row, now) for row in due))
+        if failed := [row["did"] for row, went in zip(due, filed, strict=True) if not went]:
+            with translated():
+                await connection.execute(SQL["postpone_resyncs"], failed, now + _AGAIN_US)
+        return len(due)
+
+    async def _file(self, row: asyncpg.Record, now: int) -> bool:
+        """Ask for one repo; whether it was asked for, now or before."""
+        request = resync_request(row["did"], _cutoff(row), now)
+        subject = request_subject(request.lane, request.did)
+        try:
+            await self._js.publish(
+                subject,
+                request.model_dump_json().encode(),
+                stream=STREAM_REQUESTS,
+                headers={"Nats-Msg-Id": request.job_id},
+            )
+        except (nats.errors.Error, OSError) as error:
+            if isinstance(error, APIError) and subject_is_taken(error):
+                metrics.RESYNCS.labels("waits_already").inc()
+                return True
+            log.warning("no resync of %s asked for: %s", request.did, error)
+            metrics.RESYNCS.labels("postponed").inc()
+            return False
+        metrics.RESYNCS.labels("filed").inc()
+        return True
+
+    async def _replay_is_under_way(self) -> bool:
+        """Whether the replay may still bring commits: it goes on, or they wait in its lane."""
+        try:
+            try:
+                entry = await self._firehose.get(REPLAY_KEY)
+                progress = ReplayProgress.model_validate_json(entry.value or b"")
+                if progress.state in _UNFINISHED:
+                    return True
+            except KeyNotFoundError:
+                pass
+            return (await self._js.stream_info(STREAM_REPLAY)).state.messages > 0
+        except (nats.errors.Error, OSError) as error:
+            raise TransientError(f"the replay's state cannot be read: {error}") from error
+
+
+def resync_request(did: str, cutoff_us: int | None, now: int) -> BackfillRequest:
+    """A request for a repo as the system makes it. ``cutoff_us`` and ``now`` in microseconds since 1970."""
+    days = 0 if cutoff_us is None else min(_MAX_DAYS, max(1, -((cutoff_us - now) // DAY_US)))
+    return BackfillRequest(
+        job_id=f"{now:014x}{secrets.token_hex(6)}",
+        did=did,
+        lane=RequestLane.RESYNC,
+        days=days,
+        cutoff_us=cutoff_us,
+        requested_at_us=now,
+        requested_by="system",
+        actor=did,
+    )
+
+
+def _cutoff(row: asyncpg.Record) -> int | None:
+    if row["floor_rev"] is not None:
+        return None
+    times: Sequence[int] = [at for at in (row["scoped_cutoff"], row["tracked_from"]) if at is not None]
+    return min(times, default=None)

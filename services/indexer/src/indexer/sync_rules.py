@@ -1,0 +1,178 @@
+"""Whether the table is in step with a repo: its chain of commits, what breaks it, what mends it. On locked rows. Pure.
+
+Sources: https://atproto.com/specs/sync#commit-validation and ``headwater.chain``, whose verdicts are followed here.
+
+A repo that is out of step stays so until a snapshot at ``desync_rev`` or above is in the table. One gap between two
+commits is remembered with both its ends: after a crash, and while a replay runs, commits come late, and when they
+fill the gap nothing has to be fetched.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from headwater.bus.messages import LiveBroken, LiveCommit, LiveSync, SnapshotEnd
+from headwater.chain import StoredRepo, Verdict, judge, judge_sync
+from headwater.tid import tid_time
+from indexer.state import Repo
+
+RESYNC_SECONDS: Final = (60, 240, 960, 3_840, 15_360, 61_440, 86_400)
+"""From each request for a resync to the next, while the repo stays out of step; the last one for all further ones."""
+
+_FIRST_SECONDS: Final = 2
+# Longer than JetStream waits with what a dead worker held: what seems to be missing may only be late.
+_FIRST_SECONDS_OF_GAP: Final = 15
+_CALM_US: Final = 86_400_000_000
+_CLAIMS_TRIED: Final = 3
+_FUTURE_US: Final = 300_000_000
+
+
+class Desync(StrEnum):
+    """Why a repo is out of step, besides ``headwater.errors.Reason`` of a frame that was refused."""
+
+    GAP = "gap"
+    """A commit does not continue what is stored."""
+    AWAITS_REPLAY = "awaits_replay"
+    """The same, but the replay has come to the commit before it only: it may bring what is missing."""
+    SYNC = "sync"
+    """A ``#sync`` disagrees."""
+    DROPPED = "dropped"
+    """A commit was dropped, since the account was not active then."""
+    RETURNED = "returned"
+    """The account is active again."""
+
+
+_MENDABLE: Final = (Desync.GAP, Desync.AWAITS_REPLAY)
+
+
+def follow_commit(repo: Repo, commit: LiveCommit, *, replayed: bool, now_us: int) -> bool:
+    """Move the chain by a commit; whether its records are to be written."""
+    if repo.status != "active" or commit.rev <= (repo.void_rev or ""):
+        _drop(repo, commit.rev, commit.at_us, now_us)
+        return False
+    verdict = judge(StoredRepo(repo.rev, repo.data), commit)
+    if verdict is Verdict.DROP:
+        _fill_gap(repo, commit)
+        return True
+    if verdict is Verdict.DESYNC:
+        _open_gap(repo, commit, replayed=replayed, now_us=now_us)
+    repo.rev, repo.data, repo.rev_by_replay = commit.rev, commit.data, replayed
+    return True
+
+
+def follow_sync(repo: Repo, sync: LiveSync, *, replayed: bool, now_us: int) -> None:
+    """Compare a ``#sync`` with what is stored."""
+    if repo.status != "active" or sync.rev <= (repo.void_rev or ""):
+        _drop(repo, sync.rev, sync.at_us, now_us)
+        return
+    verdict = judge_sync(StoredRepo(repo.rev, repo.data), sync.rev, sync.data)
+    if verdict is Verdict.DROP:
+        return
+    if verdict is Verdict.DESYNC:
+        desynchronize(repo, Desync.SYNC, sync.rev, now_us)
+    repo.rev, repo.data, repo.rev_by_replay = sync.rev, sync.data, replayed
+
+
+def follow_broken(repo: Repo, broken: LiveBroken, now_us: int) -> None:
+    """A frame was refused: what it claimed to bring may be missing. Its rev is a claim, believed if it can be."""
+    claimed = broken.rev or ""
+    time = tid_time(claimed)
+    rev = claimed if time is not None and time <= now_us + _FUTURE_US else repo.rev or ""
+    if not claimed or not _is_covered(repo, rev, broken.at_us):
+        desynchronize(repo, broken.reason, rev, now_us)
+
+
+def desynchronize(repo: Repo, reason: str, rev: str, now_us: int) -> None:
+    """Something at or below ``rev`` may be missing: ask for a resync, the later the more were asked for of late."""
+    if repo.sync_state == "synchronized":
+        repo.sync_state, repo.desync_at, repo.desync_rev = "desynchronized", now_us, None
+        if repo.resync_filed_at is None or repo.resync_filed_at < now_us - _CALM_US:
+            repo.resync_tries = 0
+        first = _FIRST_SECONDS_OF_GAP if reason in _MENDABLE else _FIRST_SECONDS
+        repo.resync_at = now_us + first * 1_000_000
+        if repo.resync_tries and repo.resync_filed_at is not None:
+            pause = RESYNC_SECONDS[min(repo.resync_tries, len(RESYNC_SECONDS)) - 1]
+            repo.resync_at = max(repo.resync_at, repo.resync_filed_at + pause * 1_000_000)
+    if repo.desync_rev is None or rev >= repo.desync_rev:
+        repo.desync_reason, repo.desync_rev = reason, rev
+    if reason not in _MENDABLE:
+        _forget_gap(repo)
+
+
+def catch_up(repo: Repo, end: SnapshotEnd, kept_from: int | None) -> None:
+    """A snapshot is in the table. ``kept_from``: what was to be held before it (``Repo.kept_from``).
+
+    Call it before the snapshot's rev becomes the repo's.
+    """
+    if repo.sync_state == "synchronized" or not _reaches(end, kept_from):
+        return
+    claim_only = repo.desync_reason not in set(Desync) and repo.resync_tries >= _CLAIMS_TRIED
+    if end.rev >= (repo.desync_rev or "") or claim_only:
+        _synchronize(repo)
+    elif repo.gap_rev is not None and end.rev >= repo.gap_rev:
+        repo.gap_rev, repo.gap_data = end.rev, end.data or None
+        _close_gap(repo)
+
+
+def forget_chain(repo: Repo) -> None:
+    """Nothing is known of the repo any more."""
+    repo.rev = repo.data = None
+    repo.rev_by_replay = False
+    _forget_gap(repo)
+
+
+def _drop(repo: Repo, rev: str, at_us: int, now_us: int) -> None:
+    # Later deliveries of it must not count either: what it was followed by is dropped as well.
+    repo.void_rev = max(repo.void_rev or "", rev)
+    if not _is_covered(repo, rev, at_us):
+        desynchronize(repo, Desync.DROPPED, rev, now_us)
+
+
+def _is_covered(repo: Repo, rev: str, at_us: int) -> bool:
+    """Whether a snapshot in the table holds what an event at ``rev`` brought."""
+    if repo.floor_rev is not None and rev <= repo.floor_rev:
+        return True
+    is_swept = repo.scoped_rev is not None and rev <= repo.scoped_rev
+    return is_swept and repo.scoped_cutoff is not None and at_us >= repo.scoped_cutoff
+
+
+def _reaches(end: SnapshotEnd, kept_from: int | None) -> bool:
+    return end.whole or (kept_from is not None and end.cutoff_us is not None and end.cutoff_us <= kept_from)
+
+
+def _open_gap(repo: Repo, commit: LiveCommit, *, replayed: bool, now_us: int) -> None:
+    awaits_replay = repo.rev_by_replay and not replayed
+    is_first = repo.sync_state == "synchronized"
+    desynchronize(repo, Desync.AWAITS_REPLAY if awaits_replay and is_first else Desync.GAP, commit.rev, now_us)
+    if is_first:
+        repo.gap_rev, repo.gap_data = repo.rev, repo.data
+        repo.gap_since, repo.gap_prev_data = commit.since, commit.prev_data
+    else:
+        _forget_gap(repo)  # of two gaps neither is mended by commits
+
+
+def _fill_gap(repo: Repo, commit: LiveCommit) -> None:
+    if repo.gap_rev is None or judge(StoredRepo(repo.gap_rev, repo.gap_data), commit) is not Verdict.APPLY:
+        return
+    repo.gap_rev, repo.gap_data = commit.rev, commit.data
+    _close_gap(repo)
+
+
+def _close_gap(repo: Repo) -> None:
+    if repo.gap_data is not None and repo.gap_prev_data is not None:
+        closed = repo.gap_data == repo.gap_prev_data
+    else:
+        closed = repo.gap_rev == repo.gap_since
+    if closed:
+        _synchronize(repo)
+
+
+def _synchronize(repo: Repo) -> None:
+    repo.sync_state = "synchronized"
+    repo.desync_reason = repo.desync_rev = repo.desync_at = repo.resync_at = None
+    _forget_gap(repo)
+
+
+def _forget_gap(repo: Repo) -> None:
+    repo.gap_rev = repo.gap_data = repo.gap_since = repo.gap_prev_data = None
