@@ -21,6 +21,8 @@ from simulator.tid import tid_us
 
 SUBSCRIBE = "/xrpc/com.atproto.sync.subscribeRepos"
 PATIENCE_S = 20.0
+#: aiohttp warns of websockets that are left to the garbage collector.
+_OPENED: list[aiohttp.ClientWebSocketResponse] = []
 
 
 @pytest.fixture
@@ -33,6 +35,8 @@ async def world() -> AsyncIterator[World]:
 async def client() -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession() as session:
         yield session
+        while _OPENED:
+            await _OPENED.pop().close()
 
 
 @pytest.fixture
@@ -59,7 +63,13 @@ class Listener:
 
 async def listen(client: aiohttp.ClientSession, host: Host, cursor: int | None = None) -> Listener:
     at = "" if cursor is None else f"?cursor={cursor}"
-    return Listener(await client.ws_connect(f"{host.url}{SUBSCRIBE}{at}", max_msg_size=0))
+    return Listener(await connect(client, host, at))
+
+
+async def connect(client: aiohttp.ClientSession, host: Host, at: str = "") -> aiohttp.ClientWebSocketResponse:
+    websocket = await client.ws_connect(f"{host.url}{SUBSCRIBE}{at}", max_msg_size=0)
+    _OPENED.append(websocket)
+    return websocket
 
 
 async def get_json(client: aiohttp.ClientSession, url: str) -> tuple[int, Any]:
@@ -76,8 +86,6 @@ async def test_without_a_cursor_the_stream_begins_now(
     assert (await live.next()).rev == alice.repo.rev
     assert await everything.seqs(5) == [1, 2, 3, 4, 5]
     assert world.relay.subscriptions.connected == 2
-    await live.websocket.close()
-    await everything.websocket.close()
 
 
 async def test_a_cursor_is_the_last_seq_that_was_seen(
@@ -176,29 +184,30 @@ async def test_consumers_are_disconnected_and_come_back(
     assert await (await listen(client, world.relay, 4)).seqs(1) == [5]
 
 
-async def test_a_slow_consumer_is_closed_with_a_reason(world: World, alice: Account) -> None:
+async def test_a_slow_consumer_is_closed_with_a_reason(
+    world: World, alice: Account, client: aiohttp.ClientSession
+) -> None:
     world.relay.stream.queue = 20
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
     connection.setblocking(False)
     await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", world.relay.port))
-    async with aiohttp.ClientSession() as quick:
-        follower = await listen(quick, world.relay)
-        reader, writer = await asyncio.open_connection(sock=connection)
-        writer.write(
-            f"GET {SUBSCRIBE} HTTP/1.1\r\nHost: relay\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
-        )
-        await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE_S)
-        for number in range(60):
-            alice.create("com.example.large", {"$type": "com.example.large", "pad": bytes([number]) * 100_000})
-            # The one who reads is not disturbed by the one who does not.
-            assert (await follower.next()).rev == alice.repo.rev
-        received = await asyncio.wait_for(reader.read(-1), PATIENCE_S)
-        assert b"ConsumerTooSlow" in received
-        assert len(received) < 60 * 100_000
-        assert world.relay.subscriptions.too_slow == 1
-        writer.close()
+    follower = await listen(client, world.relay)
+    reader, writer = await asyncio.open_connection(sock=connection)
+    writer.write(
+        f"GET {SUBSCRIBE} HTTP/1.1\r\nHost: relay\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+    )
+    await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE_S)
+    for number in range(60):
+        alice.create("com.example.large", {"$type": "com.example.large", "pad": bytes([number]) * 100_000})
+        # The one who reads is not disturbed by the one who does not.
+        assert (await follower.next()).rev == alice.repo.rev
+    received = await asyncio.wait_for(reader.read(-1), PATIENCE_S)
+    assert b"ConsumerTooSlow" in received
+    assert len(received) < 60 * 100_000
+    assert world.relay.subscriptions.too_slow == 1
+    writer.close()
 
 
 async def test_hidden_repeated_and_swapped_events(world: World, alice: Account, client: aiohttp.ClientSession) -> None:
@@ -242,7 +251,7 @@ async def test_seqs_jump_and_begin_anew(world: World, alice: Account, client: ai
 
 async def test_junk_is_sent_as_it_is(world: World, alice: Account, client: aiohttp.ClientSession) -> None:
     stream = world.relay.stream
-    raw = await client.ws_connect(f"{world.relay.url}{SUBSCRIBE}", max_msg_size=0)
+    raw = await connect(client, world.relay)
     for kind in ("malformed", "empty", "header_only", "no_fields", "text", "oversize"):
         stream.junk(kind)
     received = [await raw.receive(PATIENCE_S) for _ in range(6)]
