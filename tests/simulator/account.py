@@ -59,7 +59,7 @@ class Account:
         self.car_order: Order = "tree"
         self._curve = curve
         self._registry = registry
-        self._clock = clock
+        self.clock = clock
         self._announce = announce
         self._rng = Random(f"{seed}/{did}")
         self._directory = directory
@@ -83,7 +83,7 @@ class Account:
         if status == self._status:
             return
         self._status = status
-        self._tell(StatusChanged(self.did, self._clock.now_us, status))
+        self._tell(StatusChanged(self.did, self.clock.now_us, status))
         if status == "active":
             self._tell_head()
 
@@ -95,7 +95,7 @@ class Account:
 
     def create(self, collection: str, record: Mapping[str, Any], rkey: str | None = None) -> str:
         """Write a new record, under a new TID where no rkey is given; its rkey."""
-        rkey = rkey or self._clock.next_tid()
+        rkey = rkey or self.clock.next_tid()
         self.repo.apply_writes([Write("create", collection, rkey, record)])
         return rkey
 
@@ -117,14 +117,14 @@ class Account:
 
     def post(self, text: str, **fields: Any) -> str:
         """Write a post of now; its rkey."""
-        record = {"$type": "app.bsky.feed.post", "text": text, "createdAt": iso(self._clock.now_us)}
+        record = {"$type": "app.bsky.feed.post", "text": text, "createdAt": iso(self.clock.now_us)}
         return self.create("app.bsky.feed.post", record | fields)
 
     def seed_records(self, count: int) -> str:
         """Write `count` records of real shape and mix, two years of them, in one commit; the new rev."""
         rng = Random(self._rng.getrandbits(64))
         # A second batch must not lie on the same times as the first.
-        now_us = self._clock.tick()
+        now_us = self.clock.tick()
         batch = records.generate(rng, self.did, now_us, count)
         if count < _SEED_ON_DISK or self.repo.sorted_keys():
             return self.repo.put_blocks(batch)
@@ -137,14 +137,14 @@ class Account:
         keys = self.repo.sorted_keys()
         chosen = [keys[int(position / share)] for position in range(int(len(keys) * share))]
         kinds = [key.decode().partition("/") for key in chosen]
-        changed = {"edited": self.repo.rev, "createdAt": iso(self._clock.now_us)}
+        changed = {"edited": self.repo.rev, "createdAt": iso(self.clock.now_us)}
         return self.repo.apply_writes(
             Write("update", collection, rkey, {"$type": collection} | changed) for collection, _, rkey in kinds
         )
 
     def seed_odd_records(self) -> str:
         """Write one of each valid but awkward record; the new rev."""
-        odd = odd_records(self._clock.now_us)
+        odd = odd_records(self.clock.now_us)
         return self.repo.apply_writes(Write("create", collection, rkey, record) for collection, rkey, record in odd)
 
     def car(self, since: str | None = None, *, order: Order | None = None, key: SigningKey | None = None) -> Path:
@@ -193,7 +193,7 @@ class Account:
     def publish_document(self) -> None:
         """Put the DID document into the directory, and tell of it."""
         self._put_document(self.document())
-        self._tell(IdentityChanged(self.did, self._clock.now_us, self.handle))
+        self._tell(IdentityChanged(self.did, self.clock.now_us, self.handle))
 
     def rotate_key(self, *, resign: bool = True) -> None:
         """A new signing key in the document; the repo is committed again with it, unless that is left out."""
@@ -209,10 +209,10 @@ class Account:
         host.departed.pop(self.did, None)
         host.accounts[self.did] = self
         self.rotate_key()
-        self._tell(StatusChanged(self.did, self._clock.now_us, self._status))
+        self._tell(StatusChanged(self.did, self.clock.now_us, self._status))
         self._tell_head()
         # Relays follow the new PDS by now, so only those who listen to the old one hear this.
-        former.stream.append(StatusChanged(self.did, self._clock.now_us, "deactivated"))
+        former.stream.append(StatusChanged(self.did, self.clock.now_us, "deactivated"))
 
     def rename(self, handle: str) -> None:
         self.handle = handle
@@ -222,7 +222,7 @@ class Account:
         """Delete the account for good: the PDS forgets it, the directory holds a tombstone."""
         self.status = "deleted"
         self._put_document(None)
-        self._tell(IdentityChanged(self.did, self._clock.now_us, None))
+        self._tell(IdentityChanged(self.did, self.clock.now_us, None))
 
     def _put_document(self, document: dict[str, Any] | None) -> None:
         self._registry.register(self.did, document)
@@ -233,11 +233,11 @@ class Account:
         self.commits.append(commit)
         # What is imported into an account that is not active is told when it becomes so.
         if self._status == "active":
-            self._tell(Committed(self.did, self._clock.now_us, self.commits, commit.rev))
+            self._tell(Committed(self.did, self.clock.now_us, self.commits, commit.rev))
 
     def _tell_head(self) -> None:
         if self._status == "active":
-            self._tell(Synced(self.did, self._clock.now_us, self.commits, self.repo.rev))
+            self._tell(Synced(self.did, self.clock.now_us, self.commits, self.repo.rev))
 
     def _tell(self, event: Event) -> None:
         self._announce(self, event)

@@ -61,6 +61,10 @@ class Commits:
             self._made[commit.rev] = self._make(commit)
         return self._made[rev]
 
+    def forget(self) -> None:
+        """Drop what has been made; nobody will ask for these revs again."""
+        self._made.clear()
+
     def _make(self, commit: Commit) -> Carried:
         if commit.base is not None:
             # The tree of a seeded repo is large, and its root is known.

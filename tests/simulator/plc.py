@@ -5,13 +5,12 @@ Source: https://web.plc.directory/spec/v0.1/did-plc, https://atproto.com/specs/d
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 from aiohttp import web
 
 from .host import Host, as_json
-from .keys import SigningKey
 from .reply import Reply
 
 _CONTEXT = [
@@ -21,7 +20,14 @@ _CONTEXT = [
 ]
 
 
-def did_document(did: str, handle: str, key: SigningKey, pds_url: str) -> dict[str, Any]:
+class PublicKey(Protocol):
+    """What a document says of a signing key."""
+
+    @property
+    def multibase(self) -> str: ...
+
+
+def did_document(did: str, handle: str, key: PublicKey, pds_url: str) -> dict[str, Any]:
     """A DID document as the PLC directory writes it."""
     return {
         "@context": _CONTEXT,

@@ -51,7 +51,7 @@ class Subscriptions:
         self.connected += 1
         self.accepted += 1
         try:
-            await _first_of(_until_closed(websocket), consumer.send_all(websocket))
+            await first_of(until_closed(websocket), consumer.send_all(websocket))
             self.too_slow += consumer.too_slow
             await _part(websocket, request)
         finally:
@@ -78,7 +78,7 @@ class _Consumer:
             await websocket.send_bytes(self._closing)
             return
         with contextlib.suppress(ConnectionError, TimeoutError):
-            await _first_of(self._send_entries(websocket), self._watch())
+            await first_of(self._send_entries(websocket), self._watch())
             if self.too_slow:
                 await asyncio.wait_for(
                     websocket.send_bytes(spoils.error("ConsumerTooSlow", "Stream consumer too slow")), _PARTING_S
@@ -133,7 +133,7 @@ async def _send_entry(websocket: web.WebSocketResponse, entry: Entry) -> None:
         await websocket.send_bytes(content)
 
 
-async def _until_closed(websocket: web.WebSocketResponse) -> None:
+async def until_closed(websocket: web.WebSocketResponse) -> None:
     """Answer pings, and return when the consumer has gone."""
     while True:
         message = await websocket.receive()
@@ -141,7 +141,7 @@ async def _until_closed(websocket: web.WebSocketResponse) -> None:
             return
 
 
-async def _first_of(*jobs: Coroutine[None, None, None]) -> None:
+async def first_of(*jobs: Coroutine[None, None, None]) -> None:
     """Run until one has ended, then end the others; an error is raised."""
     tasks = [asyncio.create_task(job) for job in jobs]
     try:
