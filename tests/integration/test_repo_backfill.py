@@ -262,3 +262,19 @@ async def test_a_pds_without_get_latest_commit_is_asked_for_the_repo(bus: Rig, w
     async with running(settings_for(bus.url, world.plc.url, tmp_path)):
         status = await bus.run(account.did)
     assert (status.state, status.unchanged) == (JobState.DONE, False)
+
+
+@pytest.mark.parametrize(("before", "now", "fetched"), [("", "app.bsky.*", 0), ("app.bsky.*", "*", 1)])
+async def test_a_widened_filter_is_not_hidden_by_the_floor(
+    bus: Rig, world: World, tmp_path: Path, before: str, now: str, fetched: int
+):
+    account = world.add_account()
+    account.seed_records(50)
+    state = RepoState(did=account.did, held=True, floor_rev=account.repo.rev, floor_collections=before)
+    bus.indexer.states[account.did] = state
+    async with running(settings_for(bus.url, world.plc.url, tmp_path, collections=now)):
+        job = await bus.run(account.did)
+    assert (job.state, len(bus.seen(job.job_id).batches) > 0) == (JobState.DONE, bool(fetched))
+    [end] = bus.seen(job.job_id).ends
+    assert end.collections == ("app.bsky.*" if now != "*" else "")
+    assert end.at_us > 0

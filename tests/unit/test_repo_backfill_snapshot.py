@@ -12,6 +12,7 @@ from headwater.blocks import MemoryBlocks
 from headwater.bus.messages import MAX_BATCH_BYTES, MAX_RECORDS_PER_BATCH
 from headwater.cid import cid_of, cid_text
 from headwater.clock import DAY_US
+from headwater.collection_filter import CollectionFilter
 from headwater.errors import Reason
 from headwater.tid import tid_from
 from repo_backfill.snapshot import Batch, Scope, Snapshot
@@ -159,3 +160,21 @@ def test_raw_blocks_stay_with_their_rows():
 
 def test_an_empty_repo_has_no_batch():
     assert list(Repo().snapshot()) == []
+
+
+def filtered(repo: Repo, *, held: bool, cutoff_us: int | None = None) -> list[Batch]:
+    scope = Scope(cutoff_us, held, NOW, CollectionFilter.parse("app.bsky.*"))
+    return list(Snapshot(repo.blocks, repo.records, scope, 8_000_000))
+
+
+@pytest.mark.parametrize("cutoff_us", [None, 0])
+def test_collections_that_are_not_wanted_are_outside_the_scope(cutoff_us: int | None):
+    repo = Repo()
+    repo.add("a", post())
+    repo.add("b", post("missing"), collection="com.example.thing", stored=False)
+    [fresh] = filtered(repo, held=False, cutoff_us=cutoff_us)
+    assert (fresh.put.rkey, fresh.held.rkey, fresh.keys.rkey, fresh.refused) == (["a"], [], ["b"], [])
+    repo.add("c", post("there"), collection="com.example.thing")
+    [again] = filtered(repo, held=True, cutoff_us=cutoff_us)
+    assert (again.put.rkey, again.held.rkey, again.keys.rkey) == (["a"], ["c"], [])
+    assert [refused.rkey for refused in again.refused] == ["b"]

@@ -7,6 +7,7 @@ and an empty text or ``*`` all there are.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from headwater.errors import InvalidInputError, Reason
 from headwater.syntax import is_nsid
@@ -58,3 +59,7 @@ class CollectionFilter:
 
     def __repr__(self) -> str:
         return f"CollectionFilter({self.text!r})"
+
+
+ALL_COLLECTIONS: Final = CollectionFilter()
+"""The filter that leaves out nothing."""

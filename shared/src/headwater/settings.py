@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Literal, Self, TypeVar
 
 from dotenv import dotenv_values
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from headwater.collection_filter import CollectionFilter
+from headwater.errors import InvalidInputError
 
 EXIT_CONFIG = 78
 """The exit code of a settings error (EX_CONFIG of sysexits.h): restarting will not help."""
@@ -80,6 +83,28 @@ class NetworkSettings(BaseSettings):
     allow_private_hosts: bool = Field(
         False, description="development only: loopback and private addresses, http and any port are allowed"
     )
+
+
+class RecordSettings(BaseSettings):
+    """Which records are wanted, for the services that read repos; mixed into their settings classes."""
+
+    model_config = _CONFIG
+
+    collections: str = Field("*", description="the collections that are wanted, comma-separated: NSIDs, or app.bsky.*")
+
+    @field_validator("collections")
+    @classmethod
+    def _is_filter(cls, value: str) -> str:
+        try:
+            CollectionFilter.parse(value)
+        except InvalidInputError as error:
+            raise ValueError(error.detail) from error
+        return value
+
+    @property
+    def collection_filter(self) -> CollectionFilter:
+        """``collections`` as a filter."""
+        return CollectionFilter.parse(self.collections)
 
 
 S = TypeVar("S", bound=BaseSettings)

@@ -17,6 +17,7 @@ from headwater.bus.subjects import backfill_subject
 from headwater.car import CarLimits
 from headwater.cid import cid_text
 from headwater.clock import now_us
+from headwater.collection_filter import CollectionFilter
 from headwater.errors import InvalidInputError, Reason, TransientError
 from repo_backfill import metrics
 from repo_backfill.account import Account
@@ -63,6 +64,8 @@ class Attempt:
         self._state = RepoState(did=request.did)
         self._letters = 0
         self._pds: str | None = None
+        self._wanted = tools.settings.collection_filter
+        self._asked_at_us = 0
 
     async def run(self) -> None:
         """Do it; returns when all is published. Raises InvalidInputError with the job's reason, TransientError."""
@@ -82,6 +85,7 @@ class Attempt:
 
     async def _fetch(self, pds: str) -> None:
         self._pds = pds
+        self._asked_at_us = now_us()
         self._progress.note(pds=pds)
         rev = await self._latest_rev(pds)
         if rev is not None and self._is_covered(rev):
@@ -120,11 +124,15 @@ class Attempt:
     def _is_covered(self, rev: str) -> bool:
         """Whether the table holds the request's scope at this rev already."""
         state, cutoff_us = self._state, self._request.cutoff_us
-        if rev == state.floor_rev:
+        if rev == state.floor_rev and self._is_within(state.floor_collections):
             return True
         if rev != state.scoped_rev or state.scoped_cutoff_us is None or cutoff_us is None:
             return False
-        return state.scoped_cutoff_us <= cutoff_us
+        return state.scoped_cutoff_us <= cutoff_us and self._is_within(state.scoped_collections)
+
+    def _is_within(self, collections: str) -> bool:
+        """Whether a snapshot with this filter holds what is wanted now: the filter may have been widened since."""
+        return CollectionFilter.parse(collections).covers(self._wanted)
 
     def _cutoff_us(self) -> int | None:
         """Where the scope ends; None for all time.
@@ -190,7 +198,7 @@ class Attempt:
         # From here on a full stream may stop the job for long: people shall see how far it came.
         save = self._progress.write if repo.count > MAX_RECORDS_PER_BATCH else self._progress.report
         await save(rev=repo.commit.rev, records_total=repo.count)
-        scope = Scope(self._cutoff_us(), self._state.held, now_us())
+        scope = Scope(self._cutoff_us(), self._state.held, now_us(), self._wanted)
         snapshot = Snapshot(repo.blocks, repo.records, scope, publisher.max_payload - _MESSAGE_OVERHEAD)
         subject = backfill_subject(request.did)
         batches = 0
@@ -215,6 +223,8 @@ class Attempt:
             whole=scope.whole,
             days=request.days,
             cutoff_us=scope.cutoff_us,
+            collections=self._wanted.text,
+            at_us=self._asked_at_us,
             batches=batches,
             records=snapshot.published,
             rejected={reason.value: count for reason, count in snapshot.rejected.items()},
@@ -255,9 +265,11 @@ class Attempt:
             lane=request.lane.value,
             outcome=Outcome.UNCHANGED,
             rev=rev,
-            whole=request.cutoff_us is None,
+            whole=request.cutoff_us is None or rev == self._state.floor_rev,
             days=request.days,
             cutoff_us=request.cutoff_us,
+            collections=self._wanted.text,
+            at_us=self._asked_at_us,
             pds=self._pds,
         )
         await self._end(end)

@@ -183,6 +183,7 @@ class Job:
             outcome=_GIVEN_UP[part.state],
             whole=request.cutoff_us is None,
             cutoff_us=request.cutoff_us,
+            at_us=part.updated_at_us if request.car_object is None else 0,
             rejected=part.rejected,
             pds=part.pds,
             reason=part.reason.value if part.reason is not None else None,

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from pydantic import Field
 
-from headwater.settings import NetworkSettings, ServiceSettings
+from headwater.settings import NetworkSettings, RecordSettings, ServiceSettings
 
 _MIB = 1024 * 1024
 
 
-class RepoBackfillSettings(ServiceSettings, NetworkSettings):
+class RepoBackfillSettings(ServiceSettings, NetworkSettings, RecordSettings):
     """What the service needs to know. The limits per host are for all workers together."""
 
     headwater_car_max_bytes: int = Field(4096 * _MIB, ge=1, description="a larger CAR is refused")

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from headwater.blocks import Blocks
 from headwater.bus.messages import MAX_BATCH_BYTES, MAX_RECORDS_PER_BATCH, Keys, Rows
 from headwater.cid import cid_text
+from headwater.collection_filter import ALL_COLLECTIONS, CollectionFilter
 from headwater.errors import InvalidInputError, Reason
 from headwater.mst import Record
 from headwater.record import DecodedRecord, decode_record
@@ -32,16 +33,18 @@ _ALWAYS: Final = -(1 << 63)
 class Scope:
     """What a job asked for. ``cutoff_us`` is None for all time; ``held``: the table has rows of the repo already.
 
-    ``now_us`` dates records that nothing else dates, and bounds the others. Microseconds since 1970.
+    Records of collections that are not ``wanted`` are outside, as old ones are. ``now_us`` dates records that nothing
+    else dates, and bounds the others. Microseconds since 1970.
     """
 
     cutoff_us: int | None
     held: bool
     now_us: int
+    wanted: CollectionFilter = ALL_COLLECTIONS
 
     @property
     def whole(self) -> bool:
-        """Whether everything is in scope."""
+        """Whether every record that is wanted is in scope, however old."""
         return self.cutoff_us is None
 
 
@@ -111,15 +114,16 @@ class Snapshot:
     def __iter__(self) -> Iterator[Batch]:
         get, now_us, held = self._blocks.get, self._scope.now_us, self._scope.held
         earliest = self._scope.cutoff_us if self._scope.cutoff_us is not None else _ALWAYS
-        by_key = self._scope.cutoff_us is not None and not held
+        wanted, filtered = self._scope.wanted, bool(self._scope.wanted.text)
+        by_key = (filtered or self._scope.cutoff_us is not None) and not held
         refused_above = self._max_row_bytes // _MAX_UTF8_BYTES
         # This loop runs for every record of every repo; what stands in it is not called because calls cost.
         for key in self._records:
             if self._count >= MAX_RECORDS_PER_BATCH:
                 yield self._end()
             self._count += 1
-            _, rkey, cid = key
-            if by_key and self._is_out_by_key(rkey):
+            collection, rkey, cid = key
+            if by_key and self._is_out_by_key(collection, rkey):
                 self._add_key(key)
                 continue
             block = None
@@ -137,7 +141,7 @@ class Snapshot:
                 yield self._end()
                 self._count += 1
             created_at, dated = effective_time(record.created_at_us, rkey, now_us)
-            if created_at >= earliest or not dated:
+            if (created_at >= earliest or not dated) and (not filtered or collection in wanted):
                 decoded = self._put
             elif held:
                 decoded = self._held
@@ -166,8 +170,10 @@ class Snapshot:
         self._begin()
         return batch
 
-    def _is_out_by_key(self, rkey: str) -> bool:
-        """Whether the key's own time already lies before the cutoff."""
+    def _is_out_by_key(self, collection: str, rkey: str) -> bool:
+        """Whether the collection is not wanted, or the key's own time already lies before the cutoff."""
+        if collection not in self._scope.wanted:
+            return True
         latest, dated = effective_time(None, rkey, self._scope.now_us)
         return dated and self._scope.cutoff_us is not None and latest < self._scope.cutoff_us
 

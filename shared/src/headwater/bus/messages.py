@@ -62,8 +62,8 @@ class SnapshotBatch(msgspec.Struct, frozen=True, tag="snapshot_batch", kw_only=T
 
     ``put`` are the records in scope. ``held`` are records outside the scope, sent when the table already holds rows
     of the repo: they refresh a row that exists and never make one. ``keys`` are keys outside the scope without
-    content: the sweep must not take their rows for vanished. ``whole`` is true when the scope is the whole repo;
-    ``held`` and ``keys`` are empty then.
+    content: the sweep must not take their rows for vanished. ``whole`` is true when the scope is the whole repo,
+    but for collections that are not wanted.
     """
 
     did: str

@@ -1,0 +1,210 @@
+"""Repos that are out of step are asked for, ever more rarely, and in step again by their PDS's own word."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import nats
+import orjson
+import pytest
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+
+from backfill_rig import running, settings_for
+from headwater.bus.firehose import REPLAY_KEY, PieceState, ReplayProgress
+from headwater.bus.jobs import BackfillRequest
+from headwater.bus.messages import LiveAccount, LiveBatch, LiveBroken, LiveCommit, LiveEvent, encode
+from headwater.bus.streams import BUCKET_FIREHOSE, STREAM_REQUESTS, apply_topology
+from headwater.bus.subjects import RequestLane, live_subject, replay_subject, request_subject
+from headwater.clock import now_us
+from headwater.errors import Reason
+from indexer.database import Database
+from indexer.live import write_events
+from indexer.resync import Resyncs, resync_request
+from indexer.sync_rules import RESYNC_SECONDS, Desync
+from indexer_rig import DID, POST, migrated, rev, rows, running_indexer, snapshot, stored, until, write
+from simulator.account import Account
+from simulator.world import World
+
+A, B = (POST, "a"), (POST, "b")
+
+
+@pytest.fixture
+async def client(nats_url: str) -> AsyncIterator[Client]:
+    connection = await nats.connect(nats_url)
+    await apply_topology(connection.jetstream())
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def js(client: Client) -> JetStreamContext:
+    return client.jetstream()
+
+
+@pytest.fixture
+async def tables(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    async with migrated(database_url) as connection:
+        yield connection
+
+
+@pytest.fixture
+async def resyncs(js: JetStreamContext, tables: asyncpg.Connection, database_url: str) -> AsyncIterator[Resyncs]:
+    database = Database(database_url, "resync")
+    yield Resyncs(database, js, await js.key_value(BUCKET_FIREHOSE))
+    await database.close()
+
+
+def broken(did: str = DID, at_us: int = 100) -> LiveBroken:
+    return LiveBroken(did=did, seq=1, at_us=at_us, rev=None, reason=Reason.BAD_SIGNATURE)
+
+
+def live(number: int, before: int, at_us: int = 0) -> LiveCommit:
+    return LiveCommit(
+        did=DID,
+        rev=rev(number),
+        data=f"data {number}",
+        seq=1,
+        at_us=at_us,
+        since=rev(before),
+        prev_data=f"data {before}",
+        put=rows({A: number}),
+    )
+
+
+async def make_due(tables: asyncpg.Connection) -> None:
+    await tables.execute("UPDATE repo SET resync_at = now() WHERE resync_at IS NOT NULL")
+
+
+async def requests(js: JetStreamContext) -> list[BackfillRequest]:
+    last = (await js.stream_info(STREAM_REQUESTS)).state.last_seq
+    found = [await js.get_msg(STREAM_REQUESTS, seq) for seq in range(1, last + 1)]
+    return [BackfillRequest.model_validate_json(message.data or b"") for message in found]
+
+
+async def test_what_is_out_of_step_is_asked_for_once_in_a_while(
+    resyncs: Resyncs, js: JetStreamContext, tables: asyncpg.Connection
+) -> None:
+    await write_events(tables, [broken()])
+    assert await resyncs.file_due() == 0  # what is missing may come yet
+    for tries, seconds in enumerate(RESYNC_SECONDS[:3], start=1):
+        await make_due(tables)
+        before = now_us()
+        assert await resyncs.file_due() == 1
+        assert await resyncs.file_due() == 0
+        repo = await tables.fetchrow("SELECT resync_tries, resync_at FROM repo")
+        assert repo is not None
+        assert repo["resync_tries"] == tries
+        assert repo["resync_at"] - before >= seconds * 1_000_000
+    [request] = await requests(js)  # the others found it waiting
+    assert (request.did, request.lane, request.requested_by) == (DID, RequestLane.RESYNC, "system")
+    assert request.cutoff_us == 100
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_the_scope_is_what_the_table_is_to_hold(
+    resyncs: Resyncs, js: JetStreamContext, tables: asyncpg.Connection, whole: bool
+) -> None:
+    if whole:
+        await write(tables, *snapshot(1, {A: 1}))
+    await write_events(tables, [broken()])
+    await make_due(tables)
+    assert await resyncs.file_due() == 1
+    [request] = await requests(js)
+    assert (request.cutoff_us, request.days) == ((None, 0) if whole else (100, 3650))
+
+
+async def test_who_is_not_active_or_opted_out_is_not_asked_for(resyncs: Resyncs, tables: asyncpg.Connection) -> None:
+    gone, out = "did:plc:gggggggggggggggggggggggg", "did:plc:oooooooooooooooooooooooo"
+    await tables.execute("INSERT INTO account_setting (did, opted_out) VALUES ($1, true)", out)
+    await write_events(tables, [broken(gone), broken(out)])
+    await write_events(tables, [LiveAccount(did=gone, seq=2, at_us=200, active=False, status="deactivated")])
+    await make_due(tables)
+    assert await resyncs.file_due() == 0
+    await write_events(tables, [LiveAccount(did=gone, seq=3, at_us=300, active=True)])
+    await make_due(tables)
+    assert await resyncs.file_due() == 1
+
+
+async def test_what_the_replay_may_bring_is_not_fetched(
+    resyncs: Resyncs, js: JetStreamContext, tables: asyncpg.Connection
+) -> None:
+    await write_events(tables, [live(1, 0)], replayed=True)
+    await write_events(tables, [live(4, 3)])
+    await make_due(tables)
+    bucket = await js.key_value(BUCKET_FIREHOSE)
+    progress = ReplayProgress(plan_id="plan", state=PieceState.RUNNING)
+    await bucket.put(REPLAY_KEY, progress.model_dump_json().encode())
+    assert await resyncs.file_due() == 0
+    done = progress.model_copy(update={"state": PieceState.DONE})
+    await bucket.put(REPLAY_KEY, done.model_dump_json().encode())
+    await js.publish(replay_subject(DID), b"not written yet")
+    assert await resyncs.file_due() == 0
+    await js.purge_stream("RECORDS_REPLAY")
+    assert await resyncs.file_due() == 1
+    assert await tables.fetchval("SELECT desync_reason FROM repo") == Desync.AWAITS_REPLAY
+
+
+async def test_a_bus_that_is_away_costs_no_try(
+    resyncs: Resyncs, js: JetStreamContext, tables: asyncpg.Connection
+) -> None:
+    await write_events(tables, [broken()])
+    await make_due(tables)
+    await js.delete_stream(STREAM_REQUESTS)
+    assert await resyncs.file_due() == 1
+    repo = await tables.fetchrow("SELECT resync_tries, resync_at FROM repo")
+    assert repo is not None
+    assert (repo["resync_tries"], repo["resync_at"] > now_us()) == (0, True)
+
+
+async def publish(js: JetStreamContext, *events: LiveEvent, replayed: bool = False) -> None:
+    subject = (replay_subject if replayed else live_subject)(events[0].did)
+    await js.publish(subject, encode(LiveBatch(relay="wss://relay.test", events=list(events))))
+
+
+async def table(tables: asyncpg.Connection, did: str) -> dict[tuple[str, str], str]:
+    found = await tables.fetch("SELECT collection, rkey, cid FROM record WHERE did = $1", did)
+    return {(row["collection"], row["rkey"]): row["cid"] for row in found}
+
+
+async def test_both_lanes_write_and_a_repo_out_of_step_is_mended_from_its_pds(
+    js: JetStreamContext, nats_url: str, database_url: str, tmp_path: Path
+) -> None:
+    """The whole way: refused frame, request, snapshot, table."""
+    async with World(seed=5, now_us=now_us(), hosts=1) as world:
+        account: Account = world.add_account()
+        account.seed_records(20)
+        settings = settings_for(nats_url, world.plc.url, tmp_path)
+        async with running_indexer(nats_url, database_url, tmp_path) as indexer, running(settings):
+            await indexer.until_ready()
+            async with migrated(database_url) as tables:
+                await publish(js, live(3, 2, at_us=3))
+                await publish(js, live(2, 1, at_us=2), replayed=True)
+                await until(lambda: _is(tables, DID, rev(3), 2))
+                assert await stored(tables) == {A: 3}
+
+                await publish(js, broken(account.did, at_us=1))
+                await until(lambda: _in_step(tables, account.did))
+                assert await table(tables, account.did) == account.expected_cids()
+                account.post("after the resync")
+                await publish(js, broken(account.did, at_us=now_us()))
+                await asyncio.sleep(0.5)
+                assert not await _in_step(tables, account.did)  # asked for a moment ago: it has to wait
+                # Somebody asks, and need not wait.
+                request = resync_request(account.did, None, now_us()).model_copy(update={"lane": RequestLane.USER})
+                payload = orjson.dumps(request.model_dump(mode="json"))
+                await js.publish(request_subject(request.lane, request.did), payload)
+                await until(lambda: _in_step(tables, account.did))
+                assert await table(tables, account.did) == account.expected_cids()
+
+
+async def _is(tables: asyncpg.Connection, did: str, at: str, tracked_from: int) -> bool:
+    repo = await tables.fetchrow("SELECT rev, tracked_from FROM repo WHERE did = $1", did)
+    return repo is not None and (repo["rev"], repo["tracked_from"]) == (at, tracked_from)
+
+
+async def _in_step(tables: asyncpg.Connection, did: str) -> bool:
+    return await tables.fetchval("SELECT sync_state FROM repo WHERE did = $1", did) == "synchronized"
