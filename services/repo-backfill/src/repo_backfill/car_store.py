@@ -72,7 +72,10 @@ class CarStore:
 
     async def seal(self) -> None:
         """Say that all blocks are there; call it once, before the first ``get``."""
-        await in_thread(self._store.seal)
+        if self.spooled:
+            await in_thread(self._store.seal)
+        else:
+            self._store.seal()
 
     def reserve(self, amount: int) -> bool:
         """Take bytes of the budget for what is kept beside the blocks, until ``close``; whether they were there."""

@@ -15,6 +15,8 @@ from repo_backfill.car_store import CarStore, in_thread
 
 # What a record's key and CID take in memory, between the walk that verifies and the one that publishes.
 _KEPT_RECORD_BYTES = 200
+# So few blocks are walked in some milliseconds; the way to a thread and back, and to the interpreter's lock, takes more.
+_WALKED_AT_ONCE = 2_000
 
 KeySource = Callable[[bool], Awaitable[PublicKey]]
 """The account's key; asked with true, it is looked up again instead of taken from a cache."""
@@ -69,5 +71,8 @@ async def verify_repo(did: str, root: bytes, store: CarStore, key_of: KeySource,
     keep = min(KEPT_RECORDS, store.count)
     if not store.reserve(keep * _KEPT_RECORD_BYTES):
         keep = 0
-    count, records = await in_thread(verified_records, store, commit.data, keep)
+    if store.count <= _WALKED_AT_ONCE:
+        count, records = verified_records(store, commit.data, keep)
+    else:
+        count, records = await in_thread(verified_records, store, commit.data, keep)
     return VerifiedRepo(commit, store, count, records)
