@@ -15,7 +15,7 @@ from repo_backfill.car_store import CarStore, in_thread
 
 # What a record's key and CID take in memory, between the walk that verifies and the one that publishes.
 _KEPT_RECORD_BYTES = 200
-# So few blocks are walked in some milliseconds; the way to a thread and back, and to the interpreter's lock, takes more.
+# So few blocks are walked in milliseconds; the way to a thread and back, and to the lock, takes longer.
 _WALKED_AT_ONCE = 2_000
 
 KeySource = Callable[[bool], Awaitable[PublicKey]]
