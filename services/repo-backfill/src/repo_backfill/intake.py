@@ -127,10 +127,10 @@ class Intake:
             settled = Disposition(Settlement.NACK, _LOOK_SECONDS)
         finally:
             async with self._room:
-                self._held.pop(message.reply, None)
+                _, job = self._held.pop(message.reply, (message, None))
                 self._room.notify_all()
-            if settled is not None:
-                await _settle(message, settled)
+            if settled is not None and await _settle(message, settled) and job is not None:
+                await _forget(job)
 
     async def _work(self, message: Msg) -> Disposition | None:
         request = _parse(message)
@@ -177,7 +177,17 @@ def _parse(message: Msg) -> BackfillRequest | None:
     return request if request_subject(request.lane, request.did) == message.subject else None
 
 
-async def _settle(message: Msg, settled: Disposition) -> None:
+async def _forget(job: Job) -> None:
+    """Drop what an ended job of the system's has left: a crawl files millions. Only after its acknowledgement."""
+    if not job.leaves_nothing:
+        return
+    try:
+        await job.forget()
+    except (nats.errors.Error, OSError) as error:
+        log.debug("its parts stay until they expire: %s", error)
+
+
+async def _settle(message: Msg, settled: Disposition) -> bool:
     """Acknowledge or give back. When even that fails the server finds out by itself, after its ack wait."""
     for _ in range(_SETTLE_TRIES):
         try:
@@ -188,4 +198,5 @@ async def _settle(message: Msg, settled: Disposition) -> None:
         except (nats.errors.Error, OSError) as error:
             log.debug("%s is not settled: %s", message.subject, error)
         else:
-            return
+            return True
+    return False

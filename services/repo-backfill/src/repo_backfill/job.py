@@ -45,6 +45,16 @@ class Job:
         self._request = request
         self._progress = Progress(tools.bucket, request.did, request.job_id)
         self._superseded = 0
+        self._is_done = False
+
+    @property
+    def leaves_nothing(self) -> bool:
+        """Whether nobody will ask for this job any more: it was the system's own, and brought what it should."""
+        return self._is_done and self._request.requested_by == "system"
+
+    async def forget(self) -> None:
+        """Drop the job's parts. Raises nats errors."""
+        await self._tools.jobs.forget(self._request.did, self._request.job_id)
 
     @property
     def state(self) -> str:
@@ -197,6 +207,7 @@ class Job:
         """The indexer has ended the job: what people see must say the same."""
         index, part = signals.index, self._progress.part
         assert index is not None
+        self._is_done = index.state is IndexState.DONE
         if part is not None and index.state in _OF_INDEX and index.attempt < part.attempt:
             await self._progress.write(
                 state=_OF_INDEX[index.state], reason=index.reason, detail=index.detail, next_try_at_us=None

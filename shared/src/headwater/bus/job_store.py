@@ -81,6 +81,12 @@ class JobStore:
         """Every job of the last 30 days, newest first, for operators."""
         return await self._collect(">")
 
+    async def forget(self, did: str, job_id: str) -> None:
+        """Drop all parts of a job, without the markers that deleting keys would leave. By repo-backfill alone."""
+        bucket = self._bucket
+        subject = f"{bucket._pre}{did_token(did)}.{job_id}.>"  # noqa: SLF001
+        await bucket._js.purge_stream(bucket._stream, subject=subject)  # noqa: SLF001
+
     async def _put(self, did: str, job_id: str, name: PartName, part: BaseModel) -> None:
         await self._bucket.put(job_key(did, job_id, name), part.model_dump_json().encode())
 

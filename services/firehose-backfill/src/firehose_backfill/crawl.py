@@ -1,0 +1,208 @@
+"""One crawl: every repo in the relay's list, and in its hosts' own lists, that may hold what is wanted is filed.
+
+Everything it does may be done twice. Its place is saved after the requests of a page are in the stream; a crawl that
+is taken up again asks once more for what was filed since, and repo-backfill finds that nothing has changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from firehose_backfill import crawl_metrics as metrics
+from firehose_backfill.filing import Filing, Scope
+from firehose_backfill.listing import ListedHost, ListedRepo, RepoPage, is_wanted
+from firehose_backfill.listing_client import ListingClient
+from firehose_backfill.seen_dids import SeenDids
+from headwater.bus.firehose import CrawlProgress, CrawlStage, PieceState
+from headwater.bus.firehose_store import FirehoseStore
+from headwater.clock import now_us
+from headwater.errors import InvalidInputError, TransientError
+
+log = logging.getLogger("firehose_backfill.crawl")
+
+HOST_TRIES: Final = 3
+RELAY_TRIES: Final = 5
+_HOSTS_AT_ONCE: Final = 8
+_FILED_AT_ONCE: Final = 32
+_LOOK_SECONDS: Final = 0.5
+# What a stranger's list may be longer than its relay's count of it: accounts come faster than counts.
+_SPARE_REPOS: Final = 1_000
+_EMPTY_PAGES: Final = 20
+
+
+@dataclass(frozen=True)
+class CrawlTools:
+    """What crawls share. ``relays`` are origins, in the order of preference; ``max_waiting`` requests may wait."""
+
+    lists: ListingClient
+    filing: Filing
+    store: FirehoseStore
+    relays: Sequence[str]
+    host_origin: Callable[[str], str]
+    excluded: Collection[str]
+    max_waiting: int
+
+
+class Crawl:
+    """A crawl from where ``progress`` says. ``with_hosts``: the hosts' own lists are gone through too.
+
+    ``run`` raises TransientError when no relay can be listed, and nats errors; it can then be begun again from what
+    the store holds.
+    """
+
+    def __init__(self, tools: CrawlTools, scope: Scope, progress: CrawlProgress, *, with_hosts: bool) -> None:
+        self._tools = tools
+        self._scope = scope
+        self._with_hosts = with_hosts
+        self._seen = SeenDids()
+        self._remembers_all = progress.stage is CrawlStage.RELAY and progress.cursor is None
+        self.progress = progress
+
+    async def run(self) -> None:
+        """Go through all lists, and wait until what was filed has ended."""
+        await self._save(state=PieceState.RUNNING, detail=None)
+        if self.progress.stage is CrawlStage.RELAY:
+            await self._crawl_relay()
+        if self.progress.stage is CrawlStage.HOSTS:
+            await self._crawl_hosts()
+        await self._see_the_end()
+
+    async def _crawl_relay(self) -> None:
+        relay = await self._listed_relay()
+        async for page in self._tools.lists.repos(relay, self.progress.cursor, RELAY_TRIES):
+            await self._file(page)
+            await self._save(cursor=page.cursor)
+        stage = CrawlStage.HOSTS if self._with_hosts else CrawlStage.ENDING
+        await self._save(stage=stage, cursor=None)
+
+    async def _listed_relay(self) -> str:
+        """The relay whose list is gone through. A list begun at a relay that is gone is begun anew at another."""
+        for relay in sorted(self._tools.relays, key=lambda origin: origin != self.progress.host):
+            try:
+                total, hosts = await self._count(relay)
+            except TransientError as error:
+                log.warning("%s cannot be listed: %s", relay, error)
+                continue
+            cursor = self.progress.cursor if relay == self.progress.host else None
+            self._remembers_all = self._remembers_all or cursor is None
+            await self._save(host=relay, cursor=cursor, total=total, hosts_total=hosts)
+            return relay
+        raise TransientError("no relay can be listed")
+
+    async def _count(self, relay: str) -> tuple[int | None, int | None]:
+        """How many accounts and hosts the relay says there are. Raises TransientError."""
+        accounts = hosts = 0
+        try:
+            async for page in self._tools.lists.hosts(relay, None, RELAY_TRIES):
+                hosts += len(page.hosts)
+                accounts += sum(host.accounts or 0 for host in page.hosts)
+        except InvalidInputError as error:
+            log.info("%s lists no hosts: %s", relay, error)
+            return None, None
+        return accounts or None, hosts
+
+    async def _crawl_hosts(self) -> None:
+        relay = self.progress.host or await self._listed_relay()
+        if not self._remembers_all:
+            # What was filed from the relay's list is forgotten with the process that filed it.
+            async for repos in self._tools.lists.repos(relay, None, RELAY_TRIES):
+                self._seen.update(repo.did for repo in repos.repos if is_wanted(repo, self._scope.cutoff_us))
+            self._remembers_all = True
+        try:
+            async for page in self._tools.lists.hosts(relay, self.progress.cursor, RELAY_TRIES):
+                places = asyncio.Semaphore(_HOSTS_AT_ONCE)
+                async with asyncio.TaskGroup() as group:
+                    for host in page.hosts:
+                        group.create_task(self._crawl_host(host, places))
+                await self._save(cursor=page.cursor)
+        except InvalidInputError as error:
+            log.info("%s lists no hosts: %s", relay, error)
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        await self._save(stage=CrawlStage.ENDING, cursor=None)
+
+    async def _crawl_host(self, host: ListedHost, places: asyncio.Semaphore) -> None:
+        async with places:
+            if host.banned:
+                self._note(hosts_done=self.progress.hosts_done + 1)
+                return
+            try:
+                await self._list_host(host)
+            except (TransientError, InvalidInputError) as error:
+                metrics.HOSTS_FAILED.inc()
+                log.warning("%s cannot be listed: %s", host.hostname[:100], error)
+                self._note(hosts_failed=self.progress.hosts_failed + 1)
+            self._note(hosts_done=self.progress.hosts_done + 1)
+
+    async def _list_host(self, host: ListedHost) -> None:
+        left, empty = 2 * (host.accounts or 0) + _SPARE_REPOS, 0
+        async for page in self._tools.lists.repos(self._tools.host_origin(host.hostname), None, HOST_TRIES):
+            left -= len(page.repos)
+            empty += not page.repos
+            if left < 0 or empty > _EMPTY_PAGES:
+                log.warning("%s lists more than its relay knows; the rest is left out", host.hostname[:100])
+                return
+            await self._file(page)
+
+    async def _file(self, page: RepoPage) -> None:
+        """File what is wanted of a page and new, when there is room for it."""
+        wanted = [repo for repo in page.repos if self._is_wanted(repo)]
+        for start in range(0, len(wanted), _FILED_AT_ONCE):
+            await self._room()
+            part = wanted[start : start + _FILED_AT_ONCE]
+            seqs = await asyncio.gather(*(self._tools.filing.file(repo.did, self._scope) for repo in part))
+            metrics.FILED.labels(self._scope.lane.value).inc(len(part))
+            self._seen.update(repo.did for repo in part)
+            self._note(
+                filed=self.progress.filed + len(part),
+                request_seq=max(self.progress.request_seq, *seqs),
+            )
+        skipped = len(page.repos) - len(wanted)
+        metrics.LISTED.labels("wanted").inc(len(wanted))
+        metrics.LISTED.labels("skipped").inc(skipped)
+        metrics.LISTED.labels("malformed").inc(page.malformed)
+        self._note(
+            listed=self.progress.listed + len(page.repos),
+            skipped=self.progress.skipped + skipped,
+            malformed=self.progress.malformed + page.malformed,
+        )
+
+    def _is_wanted(self, repo: ListedRepo) -> bool:
+        return (
+            is_wanted(repo, self._scope.cutoff_us)
+            and repo.did not in self._tools.excluded
+            and repo.did not in self._seen
+        )
+
+    async def _room(self) -> None:
+        while (waiting := await self._tools.filing.waiting(self._scope.lane)) >= self._tools.max_waiting:
+            await self._save(waiting=waiting)
+            await asyncio.sleep(_LOOK_SECONDS)
+        self._note(waiting=waiting)
+
+    async def _see_the_end(self) -> None:
+        lane = self._scope.lane
+        while not await self._tools.filing.have_ended(lane, self.progress.request_seq):
+            await self._save(waiting=await self._tools.filing.waiting(lane))
+            await asyncio.sleep(_LOOK_SECONDS)
+        await self._save(waiting=0)
+
+    def _note(self, **changes: Any) -> None:
+        self.progress = self.progress.model_copy(update=changes)
+
+    async def _save(self, **changes: Any) -> None:
+        now = now_us()
+        progress = self.progress.model_copy(update=changes | {"updated_at_us": now})
+        seconds = max((now - progress.started_at_us) / 1e6, 1e-3)
+        rate = progress.listed / seconds
+        ended = max(progress.filed - progress.waiting, 0) / seconds
+        unlisted = max((progress.total or progress.listed) - progress.listed, 0)
+        left = None
+        if rate and (ended or not progress.waiting) and progress.total is not None:
+            left = unlisted / rate + (progress.waiting / ended if ended else 0.0)
+        self.progress = progress.model_copy(update={"repos_per_second": rate, "seconds_left": left})
+        await self._tools.store.put_crawl(self.progress)

@@ -1,0 +1,104 @@
+"""A rig for tests of the firehose's historical part: the crawl on a simulated network, with the bus of the test."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+from backfill_rig import Rig, rig
+from firehose_backfill.crawl import CrawlTools
+from firehose_backfill.filing import Filing
+from firehose_backfill.history import History
+from firehose_backfill.listing_client import ListingClient
+from firehose_backfill.outcomes import Outcomes
+from headwater.bus.firehose import FirehosePlan, LiveProgress, PieceState, live_key
+from headwater.bus.firehose_store import FirehoseStore
+from headwater.bus.jobs import BackfillRequest
+from headwater.bus.streams import BUCKET_CONTROL, BUCKET_FIREHOSE, STREAM_REQUESTS
+from headwater.egress import egress_policy
+from headwater.http import GuardedHttp
+from simulator.world import World
+
+
+class NoWindow:
+    """In the replay's place: a relay that holds nothing of the past."""
+
+    def __init__(self, store: FirehoseStore) -> None:
+        self._store = store
+        self.reaches_cutoff = False
+
+    async def run(self, plan: FirehosePlan) -> None:
+        replay = await self._store.replay()
+        assert replay is not None
+        changes = {"state": PieceState.RUNNING, "reaches_cutoff": self.reaches_cutoff}
+        await self._store.put_replay(replay.model_copy(update=changes))
+
+
+@dataclass
+class HistoryRig:
+    """The bus, the store on it, and what crawls need."""
+
+    bus: Rig
+    store: FirehoseStore
+    tools: CrawlTools
+    replay: NoWindow
+
+    @asynccontextmanager
+    async def working(self, **tools: object) -> AsyncIterator[None]:
+        """The historical part at work, as in one process; leaving is its death."""
+        history = History(
+            self.bus.js,
+            self.store,
+            self.replay,
+            replace(self.tools, **tools),
+            Outcomes(self.bus.jobs),  # type: ignore[arg-type]
+        )
+        task = asyncio.create_task(history.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            result = (await asyncio.gather(task, return_exceptions=True))[0]
+        assert isinstance(result, asyncio.CancelledError), result
+
+    async def live_tail_began(self) -> None:
+        tail = LiveProgress(worker_id=0, worker_count=1, relay="r", connected=True)
+        await (await self.bus.js.key_value(BUCKET_FIREHOSE)).put(live_key(0), tail.model_dump_json().encode())
+
+    async def filed(self) -> dict[str, BackfillRequest]:
+        """What waits in REQUESTS, by DID."""
+        found: dict[str, BackfillRequest] = {}
+        state = (await self.bus.js.stream_info(STREAM_REQUESTS)).state
+        for seq in range(state.first_seq, state.last_seq + 1) if state.messages else ():
+            message = await self.bus.js.get_msg(STREAM_REQUESTS, seq)
+            request = BackfillRequest.model_validate_json(message.data or b"")
+            found[request.did] = request
+        return found
+
+
+async def until(condition: Callable[[], object], seconds: float = 30) -> None:
+    """Wait until an asynchronous condition holds."""
+    for _ in range(int(seconds / 0.05)):
+        if await condition():  # type: ignore[misc]
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it never came true")
+
+
+@asynccontextmanager
+async def history_rig(url: str, world: World) -> AsyncIterator[HistoryRig]:
+    policy = egress_policy(allow_private_hosts=True)
+    async with rig(url) as bus, GuardedHttp(policy) as http:
+        store = FirehoseStore(await bus.js.key_value(BUCKET_CONTROL), await bus.js.key_value(BUCKET_FIREHOSE))
+        tools = CrawlTools(
+            lists=ListingClient(http),
+            filing=Filing(bus.js),
+            store=store,
+            relays=[world.relay.url],
+            host_origin=lambda hostname: f"http://{hostname}",
+            excluded=frozenset(),
+            max_waiting=1_000,
+        )
+        yield HistoryRig(bus, store, tools, NoWindow(store))

@@ -1,0 +1,238 @@
+"""The crawl of everybody's repos: what is filed and what is not, that it goes on where it was, and when it is done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from backfill_rig import running, settings_for
+from firehose_backfill.plan import take_up_plan
+from headwater.bus.firehose import (
+    CrawlProgress,
+    Gap,
+    GapKind,
+    GapState,
+    PieceState,
+    history_state,
+    new_plan,
+)
+from headwater.bus.queries import RepoState
+from headwater.bus.streams import BUCKET_CONTROL
+from headwater.bus.subjects import RequestLane
+from headwater.clock import DAY_US, now_us
+from history_rig import HistoryRig, history_rig, until
+from simulator.account import Account
+from simulator.world import World
+
+OLD_DAYS = 40
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    """Five accounts: written to 40 days ago, the last two also today; one is not in the relay's list."""
+    world = World(seed=77, now_us=int(time.time() - OLD_DAYS * 86_400) * 1_000_000, hosts=3)
+    for index in range(5):
+        world.add_account(host=world.hosts[index % 2]).create("app.bsky.feed.post", {"text": f"old {index}"})
+    world.clock.advance(int((OLD_DAYS - 0.1) * 86_400))
+    for account in world.accounts[3:]:
+        account.create("app.bsky.feed.post", {"text": "new"})
+    hidden = world.add_account("hidden.sim.test", host=world.hosts[2])
+    hidden.create("app.bsky.feed.post", {"text": "not in the relay's list"})
+    world.relay.unlisted_hosts.add(world.hosts[2].name)
+    async with world:
+        yield world
+
+
+@pytest.fixture
+async def history(nats_url: str, world: World) -> AsyncIterator[HistoryRig]:
+    async with history_rig(nats_url, world) as rig:
+        yield rig
+
+
+async def ask(history: HistoryRig, days: int) -> str:
+    _, revision = await history.store.plan()
+    asked = new_plan(days, now_us(), "operator")
+    assert await history.store.change_plan(asked, revision)
+    return asked.plan_id
+
+
+async def crawl_of(history: HistoryRig, plan_id: str) -> CrawlProgress | None:
+    crawl = await history.store.crawl()
+    return crawl if crawl is not None and crawl.plan_id == plan_id else None
+
+
+async def is_done(history: HistoryRig) -> bool:
+    plan, _ = await history.store.plan()
+    state = history_state(plan, await history.store.replay(), await history.store.crawl())
+    return state is PieceState.DONE
+
+
+def dids(*accounts: Account) -> set[str]:
+    return {account.did for account in accounts}
+
+
+async def test_repos_that_may_hold_what_is_wanted_are_filed_with_the_cutoff(history: HistoryRig, world: World) -> None:
+    plan_id = await ask(history, 7)
+    world.accounts[4].status = "deactivated"
+    async with history.working():
+        assert await history.filed() == {}, "the live tail comes first"
+        await history.live_tail_began()
+        await until(lambda: _all_filed(history, plan_id))
+    filed = await history.filed()
+    assert filed.keys() == dids(world.accounts[3], world.accounts[5]), "also what only its own host lists"
+    plan, _ = await history.store.plan()
+    assert plan is not None
+    for request in filed.values():
+        assert (request.lane, request.cutoff_us) == (RequestLane.CRAWL, plan.cutoff_us)
+        assert (request.requested_by, request.days) == ("system", 7)
+    crawl = await crawl_of(history, plan_id)
+    assert crawl is not None
+    assert (crawl.filed, crawl.hosts_total, crawl.hosts_failed) == (2, 3, 0)
+
+
+async def _all_filed(history: HistoryRig, plan_id: str) -> bool:
+    crawl = await crawl_of(history, plan_id)
+    return crawl is not None and crawl.stage.value == "ending"
+
+
+async def test_everything_is_every_active_repo_but_the_excluded_ones(history: HistoryRig, world: World) -> None:
+    plan_id = await ask(history, -1)
+    await history.live_tail_began()
+    async with history.working(excluded=dids(world.accounts[0])):
+        await until(lambda: _all_filed(history, plan_id))
+    filed = await history.filed()
+    assert filed.keys() == dids(*world.accounts[1:])
+    assert all(request.cutoff_us is None for request in filed.values())
+
+
+async def test_the_end_is_told_when_all_requests_have_ended_and_stays_so(
+    history: HistoryRig, world: World, nats_url: str, tmp_path: Path
+) -> None:
+    plan_id = await ask(history, -1)
+    await history.live_tail_began()
+    listed = world.accounts[1]
+    async with history.working():
+        await until(lambda: _all_filed(history, plan_id))
+        assert not await is_done(history), "nobody has fetched anything"
+        listed.status = "deactivated"
+        async with running(settings_for(nats_url, world.plc.url, tmp_path)):
+            await until(lambda: is_done(history))
+    crawl = await crawl_of(history, plan_id)
+    assert crawl is not None
+    assert (crawl.filed, crawl.gone, crawl.failed, crawl.waiting) == (6, 1, 0, 0)
+    async with history.working():
+        await until(lambda: is_done(history))
+    assert await history.filed() == {}, "what is done is not begun again"
+
+
+async def test_a_bounded_number_waits(history: HistoryRig, world: World, nats_url: str, tmp_path: Path) -> None:
+    for index in range(70):
+        world.add_account(f"more{index}.sim.test").create("app.bsky.feed.post", {"text": "x"})
+    await ask(history, -1)
+    await history.live_tail_began()
+    async with history.working(max_waiting=1):
+        await until(lambda: _some_wait(history))
+        waiting = await history.bus.waiting_requests()
+        assert waiting <= 33, "one, and what is filed at once"
+        async with running(settings_for(nats_url, world.plc.url, tmp_path)):
+            await until(lambda: is_done(history))
+    crawl = await history.store.crawl()
+    assert crawl is not None
+    assert crawl.filed == 76
+
+
+async def _some_wait(history: HistoryRig) -> bool:
+    crawl = await history.store.crawl()
+    return crawl is not None and crawl.waiting > 0
+
+
+async def test_a_pause_stops_it_and_a_restart_goes_on(history: HistoryRig, world: World) -> None:
+    plan_id = await ask(history, -1)
+    plan, revision = await history.store.plan()
+    assert plan is not None
+    await history.live_tail_began()
+    async with history.working():
+        await until(lambda: _all_filed(history, plan_id))
+        paused = plan.model_copy(update={"paused": True})
+        assert await history.store.change_plan(paused, revision)
+        await until(lambda: _is(history, PieceState.PAUSED))
+    async with history.working():
+        _, revision = await history.store.plan()
+        assert await history.store.change_plan(plan, revision)
+        await until(lambda: _is(history, PieceState.RUNNING))
+    assert (await history.filed()).keys() == dids(*world.accounts)
+
+
+async def _is(history: HistoryRig, state: PieceState) -> bool:
+    crawl = await history.store.crawl()
+    return crawl is not None and crawl.state is state
+
+
+async def test_no_crawl_is_needed_where_the_window_reaches_the_cutoff(history: HistoryRig) -> None:
+    history.replay.reaches_cutoff = True
+    await ask(history, 1)
+    await history.live_tail_began()
+    async with history.working():
+        await until(lambda: is_done(history))
+    crawl = await history.store.crawl()
+    assert crawl is not None
+    assert (crawl.filed, crawl.detail) == (0, "not needed: the relay's window reaches back to the cutoff")
+
+
+async def test_a_gap_is_closed_by_the_repos_that_changed_since(
+    history: HistoryRig, world: World, nats_url: str, tmp_path: Path
+) -> None:
+    """The one that the table holds whole is fetched whole: its floor says so, not the gap."""
+    await ask(history, 0)
+    now = now_us()
+    gap = Gap(
+        gap_id="g1",
+        kind=GapKind.OUTDATED_CURSOR,
+        state=GapState.OPEN,
+        relay="r",
+        worker_id=0,
+        from_us=now - DAY_US,
+        found_at_us=now,
+    )
+    await history.store.put_gap(gap)
+    await history.live_tail_began()
+    whole = world.accounts[3]
+    history.bus.indexer.states[whole.did] = RepoState(did=whole.did, held=True, floor_rev="2222222222222")
+    async with history.working():
+        await until(lambda: _waits(history, 2))
+        filed = await history.filed()
+        assert filed.keys() == dids(*world.accounts[3:5]), "a gap is of what the relay tells"
+        for request in filed.values():
+            assert (request.lane, request.requested_by) == (RequestLane.RESYNC, "system")
+            assert request.cutoff_us is not None
+            assert request.cutoff_us <= gap.from_us
+        (open_gap,) = await history.store.gaps()
+        assert open_gap.state is GapState.CLOSING
+        async with running(settings_for(nats_url, world.plc.url, tmp_path)):
+            await until(lambda: _closed(history))
+    assert history.bus.seen(filed[whole.did].job_id).rows().keys() == whole.expected().keys()
+
+
+async def _waits(history: HistoryRig, number: int) -> bool:
+    return await history.bus.waiting_requests() == number
+
+
+async def _closed(history: HistoryRig) -> bool:
+    return [gap.state for gap in await history.store.gaps()] == [GapState.CLOSED]
+
+
+async def test_the_environments_days_and_an_operators_plan(history: HistoryRig) -> None:
+    control = await history.bus.js.key_value(BUCKET_CONTROL)
+    first = await take_up_plan(control, history.store, 7)
+    assert (first.days, first.requested_by) == (7, "environment")
+    assert first.cutoff_us == first.requested_at_us - 7 * DAY_US
+    assert await take_up_plan(control, history.store, 7) == first, "a restart resumes"
+    changed = await take_up_plan(control, history.store, 3)
+    assert changed.days == 3
+    assert changed.plan_id != first.plan_id
+    operators = await ask(history, 90)
+    assert (await take_up_plan(control, history.store, 3)).plan_id == operators, "a restart alone undoes nothing"
+    assert (await take_up_plan(control, history.store, 0)).days == 0, "a changed setting counts"
