@@ -241,3 +241,29 @@ async def test_status_is_a_table_or_json(gateway: Part) -> None:
     code, out, _ = await run(gateway, "status")
     assert code == 0
     assert "done" in out
+
+
+async def test_the_firehose_is_steered_through_the_gateway(gateway: Part) -> None:
+    plan = {"plan_id": "p", "days": -1, "cutoff_us": None, "requested_by": "operator", "paused": False}
+    told = {
+        "plan": plan,
+        "history": "waiting",
+        "live": [],
+        "replay": None,
+        "crawl": None,
+        "gap_crawl": None,
+        "gaps": [],
+    }
+    gateway.accept = (202, told)
+    code, out, _ = await run(gateway, "firehose", "start", "--days", "-1", "--json")
+    assert (code, json.loads(out)) == (0, told)
+    code, out, _ = await run(gateway, "firehose", "pause")
+    assert code == 0
+    assert "everything, asked for by the operator" in out
+    assert (await run(gateway, "firehose", "resume"))[0] == 0
+    assert [(path, body) for path, _, body in gateway.asked] == [
+        ("/api/admin/firehose/backfill", b'{"days": -1}'),
+        ("/api/admin/firehose/pause", b""),
+        ("/api/admin/firehose/resume", b""),
+    ]
+    assert (await run(gateway, "firehose", "start", "--days", "-2"))[0] == 2

@@ -12,6 +12,7 @@ from headwater.settings import load_settings
 from headwater_local.backfill import backfill_actor, cancel_job
 from headwater_local.db import database_url
 from headwater_local.errors import StackError
+from headwater_local.firehose import pause_history, resume_history, show_firehose, start_history
 from headwater_local.import_car import import_file
 from headwater_local.services import SERVICES, Workers
 from headwater_local.settings import RunnerSettings
@@ -27,6 +28,8 @@ app = typer.Typer(
 )
 db = typer.Typer(help="The database of the running stack.", no_args_is_help=True)
 app.add_typer(db, name="db")
+firehose = typer.Typer(help="Everybody's records: the live tail and the history before it.", no_args_is_help=True)
+app.add_typer(firehose, name="firehose")
 
 Days = Annotated[int, typer.Option(min=0, max=3650, help="Only the records of the last N days; 0 is all time.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, no progress.")]
@@ -81,6 +84,33 @@ def cancel(
 def status(as_json: Json = False) -> None:
     """Show services, lag per stream and partition, jobs, rates and cursors."""
     show_status(load_settings(RunnerSettings), as_json=as_json)
+
+
+@firehose.command("status")
+def firehose_status(as_json: Json = False) -> None:
+    """Show what was asked for, the live tail, replay and crawl with rates and time left, and open gaps."""
+    show_firehose(load_settings(RunnerSettings), as_json=as_json)
+
+
+@firehose.command("start")
+def firehose_start(
+    days: Annotated[int, typer.Option(min=-1, max=3650, help="Days of everybody's history; -1 is everything, 0 none.")],
+    as_json: Json = False,
+) -> None:
+    """Begin the history again with other days, while everything goes on. It stays so until BACKFILL_DAYS changes."""
+    start_history(load_settings(RunnerSettings), days, as_json=as_json)
+
+
+@firehose.command("pause")
+def firehose_pause(as_json: Json = False) -> None:
+    """Let replay, crawl and the closing of gaps rest; the live tail goes on."""
+    pause_history(load_settings(RunnerSettings), as_json=as_json)
+
+
+@firehose.command("resume")
+def firehose_resume(as_json: Json = False) -> None:
+    """Go on where it was paused."""
+    resume_history(load_settings(RunnerSettings), as_json=as_json)
 
 
 @db.command("url")

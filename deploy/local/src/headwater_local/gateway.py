@@ -73,6 +73,18 @@ class Gateway:
             await _refuse_problem(answer)
             return dict(await answer.json())
 
+    async def firehose(self) -> dict[str, Any]:
+        """The firehose as the gateway sees it."""
+        async with self._request("GET", "/api/admin/firehose") as answer:
+            await _refuse_problem(answer)
+            return dict(await answer.json())
+
+    async def change_firehose(self, action: str, **body: int) -> dict[str, Any]:
+        """``backfill`` (with ``days``), ``pause`` or ``resume``; the firehose after it."""
+        async with self._request("POST", f"/api/admin/firehose/{action}", json=body or None) as answer:
+            await _refuse_problem(answer)
+            return dict(await answer.json())
+
     async def follow(self, job_id: str) -> AsyncIterator[JobStatus]:
         """The job each time it changes, until it is final. A gateway that restarts meanwhile is waited for."""
         last_word = time.monotonic()

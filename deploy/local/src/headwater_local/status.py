@@ -13,8 +13,10 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from headwater.clock import now_us
+from headwater_local.firehose_tables import firehose_tables
 from headwater_local.gateway import open_gateway
 from headwater_local.settings import RunnerSettings
+from headwater_local.tables import duration, plain_table
 
 Row = Mapping[str, Any]
 
@@ -39,24 +41,14 @@ def tables(answer: Row, now: int) -> list[Table]:
     """The answer for people; ``now`` in microseconds since 1970. Lanes without lag are left out, --json has them."""
     lanes = [lane for lane in (*answer.get("requests", []), *answer.get("lanes", [])) if _lags(lane)]
     return [
-        _table("Services", ("worker", "state", "for", "figures"), _workers(answer.get("workers", []), now)),
-        _table("Streams", ("stream", "messages", "size"), map(_stream, answer.get("streams", []))),
-        _table("Lag", ("lane", "partition", "waiting", "in flight", "redelivered"), map(_lane, lanes)),
-        _table("Jobs", ("state", "jobs"), _pairs(answer.get("jobs", {}))),
-        _table("Cursors", ("of", "cursor"), _pairs(answer.get("cursors", {}))),
-        _table("Stack", ("", "state"), _pairs(answer.get("ready", {}) | answer.get("repo_backfill", {}))),
+        plain_table("Services", ("worker", "state", "for", "figures"), _workers(answer.get("workers", []), now)),
+        plain_table("Streams", ("stream", "messages", "size"), map(_stream, answer.get("streams", []))),
+        plain_table("Lag", ("lane", "partition", "waiting", "in flight", "redelivered"), map(_lane, lanes)),
+        *(firehose_tables(answer["firehose"], now) if "firehose" in answer else []),
+        plain_table("Jobs", ("state", "jobs"), _pairs(answer.get("jobs", {}))),
+        plain_table("Cursors", ("of", "cursor"), _pairs(answer.get("cursors", {}))),
+        plain_table("Stack", ("", "state"), _pairs(answer.get("ready", {}) | answer.get("repo_backfill", {}))),
     ]
-
-
-def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="dim", min_width=40)
-    for column in columns:
-        table.add_column(column)
-    for row in rows:
-        table.add_row(*row)
-    if not table.row_count:
-        table.add_row("none")
-    return table
 
 
 def _workers(workers: Iterable[Row], now: int) -> Iterable[Sequence[str]]:
@@ -65,7 +57,7 @@ def _workers(workers: Iterable[Row], now: int) -> Iterable[Sequence[str]]:
         yield (
             f"{worker['service']} {worker['worker_id']} of {worker['worker_count']}",
             "ready" if worker["ready"] else "not ready: " + ", ".join(lacks),
-            _duration((now - worker["started_at_us"]) / 1e6),
+            duration((now - worker["started_at_us"]) / 1e6),
             ", ".join(f"{name.replace('_', ' ')} {value:,.10g}" for name, value in worker["figures"].items()),
         )
 
@@ -89,11 +81,3 @@ def _pairs(content: Row) -> Iterable[Sequence[str]]:
             ("no", "yes")[value] if isinstance(value, bool) else f"{value:,}" if isinstance(value, int) else str(value)
         )
         yield name.replace("_", " "), text
-
-
-def _duration(seconds: float) -> str:
-    """In the largest unit of which there are two or more."""
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{max(seconds, 0):.0f} s"

@@ -20,7 +20,7 @@ from api_gateway.follow import Followers
 from api_gateway.gateway import Gateway
 from api_gateway.metrics import Measured
 from api_gateway.readiness import SERVICE, stack_readiness, watch_stack
-from api_gateway.routes import admin, imports, pages, user
+from api_gateway.routes import admin, firehose, imports, pages, user
 from api_gateway.security_headers import SecurityHeaders
 from api_gateway.settings import GatewaySettings
 from headwater.dns_lookup import DnsLookup
@@ -88,7 +88,7 @@ def create_app(settings: GatewaySettings, tasks: Tasks) -> FastAPI:
         redoc_url=None,
         docs_url="/docs",
     )
-    for router in (user.router, imports.router, admin.router, pages.router):
+    for router in (user.router, imports.router, admin.router, firehose.router, pages.router):
         app.include_router(router)
     for path, endpoint in health_routes(SERVICE, readiness):
         app.router.routes.append(Route(path, _Endpoint(endpoint), include_in_schema=False))

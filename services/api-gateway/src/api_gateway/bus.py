@@ -15,6 +15,7 @@ from nats.js.object_store import ObjectStore
 from api_gateway.problems import unavailable
 from headwater.backoff import backoff_seconds
 from headwater.bus import streams
+from headwater.bus.firehose_store import FirehoseStore
 from headwater.bus.job_store import JobStore
 
 log = logging.getLogger("api_gateway.bus")
@@ -97,6 +98,11 @@ class Bus:
     def control(self) -> KeyValue:
         """What operators switched. Raises Problem 503."""
         return self._bucket(streams.BUCKET_CONTROL)
+
+    @property
+    def firehose(self) -> FirehoseStore:
+        """The firehose's plan, progress and gaps. Raises Problem 503."""
+        return FirehoseStore(self.control, self._bucket(streams.BUCKET_FIREHOSE))
 
     @property
     def cursors(self) -> KeyValue:

@@ -9,15 +9,18 @@ from nats.js.api import ConsumerInfo
 from pydantic import BaseModel
 
 from api_gateway.bus import Bus
+from api_gateway.firehose_status import FirehoseStatus, firehose_status
 from api_gateway.pause import is_paused
 from headwater.bus.buckets import entries
 from headwater.bus.streams import (
     STREAM_BACKFILL,
     STREAM_LIVE,
+    STREAM_REPLAY,
     STREAM_REQUESTS,
     STREAMS,
     backfill_consumer,
     live_consumer,
+    replay_consumer,
     request_consumer,
 )
 from headwater.bus.subjects import PARTITIONS, RequestLane
@@ -55,6 +58,7 @@ class StackStatus(BaseModel):
     lanes: list[LaneStatus]
     jobs: dict[str, int]
     cursors: dict[str, str]
+    firehose: FirehoseStatus
 
 
 async def stack_status(bus: Bus, readiness: Readiness) -> StackStatus:
@@ -69,6 +73,7 @@ async def stack_status(bus: Bus, readiness: Readiness) -> StackStatus:
         lanes=await _lanes(bus),
         jobs=dict(jobs),
         cursors={key: value.decode("utf-8", "replace") for key, value in await entries(bus.cursors, ">")},
+        firehose=await firehose_status(bus),
     )
 
 
@@ -83,9 +88,12 @@ async def _requests(bus: Bus) -> list[LaneStatus]:
 
 
 async def _lanes(bus: Bus) -> list[LaneStatus]:
-    live, backfill = await _consumers(bus, STREAM_LIVE), await _consumers(bus, STREAM_BACKFILL)
-    lanes = [_lane("live", p, live[live_consumer(p)]) for p in range(PARTITIONS)]
-    return lanes + [_lane("backfill", p, backfill[backfill_consumer(p)]) for p in range(PARTITIONS)]
+    lanes = (
+        ("live", await _consumers(bus, STREAM_LIVE), live_consumer),
+        ("replay", await _consumers(bus, STREAM_REPLAY), replay_consumer),
+        ("backfill", await _consumers(bus, STREAM_BACKFILL), backfill_consumer),
+    )
+    return [_lane(name, p, found[consumer(p)]) for name, found, consumer in lanes for p in range(PARTITIONS)]
 
 
 async def _consumers(bus: Bus, stream: str) -> dict[str, ConsumerInfo]:

@@ -30,6 +30,17 @@ class OperatorBackfill(BaseModel):
     days: Days
 
 
+class FirehoseBackfill(BaseModel):
+    """An operator's request for everybody's history."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"days": 30}, {"days": -1}]})
+
+    days: Annotated[
+        int,
+        Field(strict=True, ge=-1, le=3650, description="how many days back; -1 is everything, 0 none", examples=[30]),
+    ]
+
+
 class Accepted(BaseModel):
     """202: the request is queued durably."""
 
