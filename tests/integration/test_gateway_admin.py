@@ -198,7 +198,7 @@ async def test_the_status_shows_the_whole_stack(gateway: RunningGateway, bus: By
     user = next(one for one in status["requests"] if one["lane"] == "user")
     assert (user["waiting"], user["in_flight"]) == (2, 0)
     assert [(one["lane"], one["partition"]) for one in status["lanes"]] == [
-        (lane, p) for lane in ("live", "backfill") for p in range(16)
+        (lane, p) for lane in ("live", "replay", "backfill") for p in range(16)
     ]
     assert status["jobs"] == {"queued": 2}
     assert status["cursors"] == {"relay": "12345"}
