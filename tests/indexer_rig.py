@@ -155,7 +155,7 @@ def migrated_database(postgres_dsn: str, name: str) -> Iterator[str]:
 async def emptied(url: str) -> AsyncIterator[asyncpg.Connection]:
     """A writer's connection to a migrated database without a row."""
     connection = await connect(url, "test", writes=True)
-    tables = "record, repo, tombstone, backfill_job, snapshot_batch, deferred_commit, account_setting"
+    tables = "record, repo, tombstone, backfill_job, snapshot_batch, deferred_commit"
     try:
         await connection.execute(f"TRUNCATE {tables}")
         yield connection

@@ -14,6 +14,7 @@ import nats
 
 from bench import machine, postgres, yardsticks
 from bench.admin import operator
+from bench.frame_stages import measure_frames
 from bench.imports import Bench, timed_import
 from bench.network import SimulatedNetwork, simulated_network
 from bench.resources import Processes
@@ -21,6 +22,7 @@ from bench.results import Again, Full, Huge, Race, Results
 from bench.sizes import Sizes
 from bench.stages import measure_stages
 from e2e.running_stack import RunningStack, running_stack
+from simulator.load_frames import load_file
 
 _WARM_UP_RECORDS = 5_000
 _CHANGED_SHARE = 0.01
@@ -77,7 +79,9 @@ async def measure(sizes: Sizes, cache: Path, say: Say) -> Results:
         say("the stages alone")
         car = await network.car(cast.one[0])
         stages = await measure_stages(car, cast.one[0], sizes.one, sizes.rounds, running.database_url, running.nats_url)
-        return Results(described, one, many, again, huge, full, stages)
+        load = load_file(cache, frames=sizes.frames, accounts=sizes.authors)
+        frames = await measure_frames(load, sizes.frames, sizes.rounds, running.nats_url)
+        return Results(described, one, many, again, huge, full, stages, frames)
 
 
 async def _races(bench: Bench, cast: Cast, sizes: Sizes, say: Say) -> tuple[Race, Race, Again]:

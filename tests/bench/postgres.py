@@ -36,9 +36,7 @@ ON CONFLICT (did) DO NOTHING
 
 async def forget_everything(database: asyncpg.Connection) -> None:
     """As if nothing had ever been imported. Nothing may be under way."""
-    await database.execute(
-        "TRUNCATE record, repo, tombstone, backfill_job, snapshot_batch, deferred_commit, account_setting"
-    )
+    await database.execute("TRUNCATE record, repo, tombstone, backfill_job, snapshot_batch, deferred_commit")
 
 
 async def settle(database: asyncpg.Connection) -> None:

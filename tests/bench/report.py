@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import median
 
+from bench.frame_report import frames_section, frames_target
 from bench.results import (
     CHANGED_TARGET,
     COPY_TARGET,
@@ -19,6 +20,7 @@ from bench.results import (
     medians,
     rate,
 )
+from bench.tables import at_least, at_most, table, whole
 
 _PER = 100_000
 
@@ -28,7 +30,7 @@ def render(results: Results) -> str:
     parts = (
         "# Benchmarks",
         "Written by `make bench`, in one run on one machine; edited by nobody. How it is measured stands at the end.",
-        _table(("", ""), results.machine.items()),
+        table(("", ""), results.machine.items()),
         "## Targets",
         _targets(results),
         "## Every run",
@@ -37,20 +39,11 @@ def render(results: Results) -> str:
         _where(results.one),
         _where(results.many),
         _stages(results.stages),
+        frames_section(results.frames),
         "## How it is measured",
         _METHOD,
     )
     return "\n\n".join(parts) + "\n"
-
-
-def at_least(value: float, target: float) -> str:
-    """The verdict on a value that should not be below its target."""
-    return "PASS" if value >= target else f"**short by {(1 - value / target) * 100:.0f} %**"
-
-
-def at_most(value: float, target: float) -> str:
-    """The verdict on a value that should not be above its target."""
-    return "PASS" if value <= target else f"**over by {(value / target - 1) * 100:.0f} %**"
 
 
 def _targets(results: Results) -> str:
@@ -60,8 +53,8 @@ def _targets(results: Results) -> str:
         rows += (
             (
                 f"{race.name}, records/s",
-                _whole(race.rate),
-                f"COPY {_whole(median(race.copy_rates))}",
+                whole(race.rate),
+                f"COPY {whole(median(race.copy_rates))}",
                 f"{race.of_copy:.2f} ×",
                 f"≥ {COPY_TARGET} ×",
                 at_least(race.of_copy, COPY_TARGET),
@@ -69,17 +62,17 @@ def _targets(results: Results) -> str:
             ),
             (
                 f"{race.name}, records/s",
-                _whole(race.rate),
-                f"one INSERT at a time {_whole(median(race.insert_rates))}",
+                whole(race.rate),
+                f"one INSERT at a time {whole(median(race.insert_rates))}",
                 f"{race.of_inserts:.1f} ×",
                 f"≥ {SINGLES_TARGET:.0f} ×",
                 at_least(race.of_inserts, SINGLES_TARGET),
                 runs,
             ),
         )
-    rows += (_unchanged(results), _changed(results), *_memory(results), _full(results))
+    rows += (_unchanged(results), _changed(results), *_memory(results), _full(results), frames_target(results.frames))
     head = ("what", "measured", "beside", "comes to", "target", "", "runs")
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _unchanged(results: Results) -> Sequence[str]:
@@ -101,8 +94,8 @@ def _changed(results: Results) -> Sequence[str]:
     changed, first = rate(results.again.changed), results.one.rate
     return (
         "the same repo again, 1 % changed, records/s",
-        _whole(changed),
-        f"first import {_whole(first)}",
+        whole(changed),
+        f"first import {whole(first)}",
         f"{changed / first:.2f} ×",
         f"≥ {CHANGED_TARGET:.0f} ×",
         at_least(changed / first, CHANGED_TARGET),
@@ -117,7 +110,7 @@ def _memory(results: Results) -> Iterable[Sequence[str]]:
             f"peak memory of {name}, a repo of {done.records:,} records",
             f"{peak / 1e6:.0f} MB",
             "",
-            f"at {_whole(done.rate)} records/s",
+            f"at {whole(done.rate)} records/s",
             f"≤ {MEMORY_TARGET / 1e6:.0f} MB",
             at_most(peak, MEMORY_TARGET),
             "1",
@@ -128,8 +121,8 @@ def _full(results: Results) -> Sequence[str]:
     into_full, into_empty = rate(results.full.imports), results.many.rate
     return (
         f"{results.many.name} into a table of {results.full.rows:,} rows, records/s",
-        _whole(into_full),
-        f"empty table {_whole(into_empty)}",
+        whole(into_full),
+        f"empty table {whole(into_empty)}",
         f"{into_full / into_empty:.2f} ×",
         f"≥ {FULL_TARGET} ×",
         at_least(into_full / into_empty, FULL_TARGET),
@@ -148,10 +141,10 @@ def _runs(results: Results) -> str:
     rows += (
         ("again, unchanged", "Headwater, seconds", ", ".join(f"{run.seconds:.2f}" for run in results.again.unchanged)),
         ("again, 1 % changed", "Headwater", _rates(run.rate for run in results.again.changed)),
-        (f"one repo of {results.huge.done.records:,}", "Headwater", _whole(results.huge.done.rate)),
+        (f"one repo of {results.huge.done.records:,}", "Headwater", whole(results.huge.done.rate)),
         ("into the full table", "Headwater", _rates(run.rate for run in results.full.imports)),
     )
-    return _table(("", "", "records/s by run"), rows)
+    return table(("", "", "records/s by run"), rows)
 
 
 def _where(race: Race) -> str:
@@ -163,7 +156,7 @@ def _where(race: Race) -> str:
     return (
         f"{race.name}: {total:.2f} CPU seconds in {wall:.2f} s of time for {_PER:,} records, "
         f"{total / wall:.1f} cores busy; everything else on the machine kept {elsewhere / wall:.1f} busy.\n\n"
-        + _table(("process", f"CPU s per {_PER:,} records", "share"), [*rows, ("all", f"{total:.2f}", "100 %")])
+        + table(("process", f"CPU s per {_PER:,} records", "share"), [*rows, ("all", f"{total:.2f}", "100 %")])
     )
 
 
@@ -176,34 +169,25 @@ def _stages(stages: Stages) -> str:
                 service if position == 0 else "",
                 name,
                 f"{seconds / stages.records * 1e6:.2f}",
-                _whole(stages.records / seconds),
+                whole(stages.records / seconds),
             )
             for position, (name, seconds) in enumerate(alone.items())
         )
         seconds = sum(alone.values())
-        rows.append(("", "together", f"{seconds / stages.records * 1e6:.2f}", _whole(stages.records / seconds)))
+        rows.append(("", "together", f"{seconds / stages.records * 1e6:.2f}", whole(stages.records / seconds)))
     return (
         f"The parts of the path alone, one after the other in one process, {stages.records:,} records; COPY, commit "
         "and publish include what Postgres and NATS do meanwhile:\n\n"
-        + _table(("", "stage", "µs a record", "records/s"), rows)
+        + table(("", "stage", "µs a record", "records/s"), rows)
     )
 
 
 def _rates(rates: Iterable[float]) -> str:
-    return ", ".join(map(_whole, rates))
-
-
-def _whole(number: float) -> str:
-    return f"{number:,.0f}"
+    return ", ".join(map(whole, rates))
 
 
 def _short(method: str) -> str:
     return method.rpartition(".")[2]
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 _METHOD = """\
@@ -220,6 +204,8 @@ _METHOD = """\
   one COPY of ready tuples on one connection; and a sample of rows, each by a prepared INSERT ... ON CONFLICT that is
   committed by itself. Imports and yardsticks take turns.
 - The full table is made of imported rows multiplied under other DIDs, then VACUUM (ANALYZE).
+- The frames are the simulator's, made beforehand: signed commits of many accounts with one to three operations, each
+  with the tree nodes that prove it, as a relay sends them.
 - Figures are medians of the runs; ratios are ratios of medians. Peak memory is VmHWM at the end of all the imports
   above, hence over the whole life of the process. CPU seconds are user and system time, of Postgres with all its
   backends."""

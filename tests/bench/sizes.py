@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Sizes:
     """``one``: records of the single repo. ``many`` repos of ``each`` records. ``huge``: records of the repo that is
     imported for the peak of memory, once. ``held``: rows that the full table holds. ``rounds``: runs of the rest.
-    ``singles``: rows that the yardstick inserts one at a time.
+    ``singles``: rows that the yardstick inserts one at a time. ``frames`` of the firehose, of so many ``authors``.
     """
 
     one: int = 100_000
@@ -19,7 +19,9 @@ class Sizes:
     held: int = 5_000_000
     rounds: int = 3
     singles: int = 5_000
+    frames: int = 20_000
+    authors: int = 500
 
 
 FULL = Sizes()
-QUICK = Sizes(one=5_000, many=10, each=200, huge=20_000, held=40_000, rounds=1, singles=300)
+QUICK = Sizes(one=5_000, many=10, each=200, huge=20_000, held=40_000, rounds=1, singles=300, frames=2_000, authors=20)

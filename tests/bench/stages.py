@@ -57,7 +57,7 @@ async def measure_stages(car: bytes, did: str, records: int, rounds: int, databa
         for _ in range(rounds):
             produced, written = Stopwatch({}), Stopwatch({})
             payloads = _encoded(produced, _batches(produced, car), did)
-            async with _scratch_stream(client.jetstream()) as js:
+            async with scratch_stream(client.jetstream()) as js:
                 await _publish(produced, Publisher(js, client.max_payload), payloads)
             async with _scratch_database(database_url) as connection:
                 await _write(written, connection, payloads)
@@ -124,8 +124,8 @@ async def _write(watch: Stopwatch, connection: asyncpg.Connection, payloads: lis
 
 
 @asynccontextmanager
-async def _scratch_stream(js: JetStreamContext) -> AsyncIterator[JetStreamContext]:
-    """A stream like the one of snapshots, which nobody reads."""
+async def scratch_stream(js: JetStreamContext) -> AsyncIterator[JetStreamContext]:
+    """A stream like those of records, which nobody reads."""
     config = StreamConfig(
         name=_STREAM,
         subjects=["bench.>"],

@@ -207,7 +207,7 @@ async def test_who_opted_out_is_left_out(
 ) -> None:
     alice = world.add_account()
     alice.seed_records(20)
-    await database.execute("INSERT INTO account_setting (did, opted_out) VALUES ($1, true)", alice.did)
+    await database.execute("INSERT INTO repo (did, opted_out) VALUES ($1, true)", alice.did)
     assert (await User(gateway, alice).says("POST", "backfill", json={"days": 0})).status_code == 403
     assert (await gateway.failed(alice.did))["reason"] == "opted_out"
     assert await rows_of(database, alice.did) == {}

@@ -226,7 +226,7 @@ async def test_a_snapshot_makes_a_repo_followed_unless_none_are(tables: asyncpg.
 
 
 async def test_opted_out_accounts_are_not_written(tables: asyncpg.Connection) -> None:
-    await tables.execute("INSERT INTO account_setting (did, opted_out) VALUES ($1, true)", DID)
+    await tables.execute("INSERT INTO repo (did, opted_out) VALUES ($1, true)", DID)
     await write_events(tables, [chained(1, 0, put=rows({A: 1}))])
     assert await stored(tables) == {}
 
@@ -245,11 +245,14 @@ async def fresh_database(postgres_dsn: str, name: str) -> AsyncIterator[asyncpg.
 
 
 async def test_a_database_from_before_the_firehose_is_brought_along(postgres_dsn: str) -> None:
-    before = [m for m in migrations() if not m.name.startswith("migrations/") or m.name < "migrations/0003"]
+    before = [m for m in migrations() if m.name < "migrations/0003"]
+    assert any(m.name.startswith("collections/") for m in before)
     async with fresh_database(postgres_dsn, "upgrade") as tables:
         await migrate(tables, before)
         await tables.execute("INSERT INTO repo (did, rev, data, floor_rev) VALUES ($1, $2, 'data 1', $2)", DID, rev(1))
+        await tables.execute("INSERT INTO account_setting (did, opted_out) VALUES ('did:web:a', true)")
         assert "migrations/0003_firehose.sql" in await migrate(tables)
+        assert await tables.fetchval("SELECT did FROM repo WHERE opted_out") == "did:web:a"
         await write_events(tables, [chained(2, 1, put=rows({A: 2}))], track=Track.NONE)
         repo = await state(tables)
         assert (repo["sync_state"], repo["rev"]) == ("synchronized", rev(2))

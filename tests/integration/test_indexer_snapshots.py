@@ -332,7 +332,7 @@ async def test_jobs_begun_before_a_deletion_do_not_write(table: asyncpg.Connecti
 
 
 async def test_accounts_that_opted_out_are_not_written(table: asyncpg.Connection) -> None:
-    await table.execute("INSERT INTO account_setting (did, opted_out) VALUES ($1, true)", DID)
+    await table.execute("INSERT INTO repo (did, opted_out) VALUES ($1, true)", DID)
     result = await write(table, *snapshot(3, {A: 1}))
     assert (state_of(result), result.told[0].reason) == ("failed", Reason.OPTED_OUT)
     await write_events(table, [commit(4, {B: 1})])

@@ -69,6 +69,13 @@ class LoadFile:
         """How many frames end at or before an offset."""
         return bisect_right(self.ends, offset)
 
+    def message(self, place: int) -> bytes:
+        """A frame without the head of its websocket message."""
+        with self.path.open("rb") as file:
+            file.seek(self.start(place))
+            framed = file.read(self.ends[place] - self.start(place))
+        return next(framed[head:] for head in (2, 4, 10) if framed.startswith(websocket_head(len(framed) - head)))
+
     def open(self) -> mmap.mmap:
         """The file's bytes."""
         with self.path.open("rb") as file:

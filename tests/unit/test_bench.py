@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from bench.report import at_least, at_most, render
-from bench.results import ELSEWHERE, Again, Full, Huge, Import, Race, Results, Stages, cpu_per_records
+from bench.report import render
+from bench.results import ELSEWHERE, Again, FrameStages, Full, Huge, Import, Race, Results, Stages, cpu_per_records
+from bench.tables import at_least, at_most
 
 
 def imports(*rates: float, records: int = 1000, **cpu: float) -> list[Import]:
@@ -25,6 +26,7 @@ def results() -> Results:
         huge=Huge(Import(5000, 1.0), {"repo-backfill": 299_000_000, "indexer": 330_000_000}),
         full=Full(5_000_000, imports(27_000)),
         stages=Stages(1000, {"CAR": [0.001, 0.004, 0.002]}, {"COPY": [0.01, 0.01, 0.02]}),
+        frames=FrameStages(1000, 4_500_000, {"signature": [0.04, 0.05, 0.06]}, [0.1, 0.25, 0.5], [0.1, 0.2, 0.3]),
     )
 
 
@@ -86,6 +88,22 @@ def test_stages_are_summed_by_service() -> None:
     report = render(results())
     assert row_of(report, "| CAR ")[2:] == ["2.00", "500,000"]
     assert row_of(report, "| COPY | 10.00")[3] == "100,000"
+
+
+def test_frames_are_told_by_check_and_as_a_whole() -> None:
+    report = render(results())
+    assert row_of(report, "frame to PubAck", "≥")[1:] == [
+        "4,000",
+        "",
+        "5,000 by CPU time",
+        "≥ 5,000",
+        "**short by 20 %**",
+        "3",
+    ]
+    assert row_of(report, "| signature |")[1:] == ["50.0", "20,000"]
+    assert row_of(report, "all at once")[1:] == ["250.0", "4,000"]
+    assert "200.0 µs of the process's CPU time a frame" in report
+    assert "1,000 signed commits of 4,500 bytes each" in report
 
 
 def test_verdicts() -> None:

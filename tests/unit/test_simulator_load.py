@@ -15,7 +15,7 @@ from headwater.frame_reader import parse_frame
 from headwater.frames import CommitFrame
 from headwater.keys import parse_multikey
 from simulator.firehose_load import LoadRelay, Schedule
-from simulator.load_frames import LoadFile, load_file, websocket_head
+from simulator.load_frames import LoadFile, load_file
 
 FRAMES, ACCOUNTS = 400, 8
 
@@ -45,9 +45,7 @@ async def client() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 def frame(load: LoadFile, place: int) -> CommitFrame:
-    message = load.open()[load.start(place) : load.ends[place]]
-    content = next(message[head:] for head in (2, 4, 10) if message.startswith(websocket_head(len(message) - head)))
-    parsed = parse_frame(content)
+    parsed = parse_frame(load.message(place))
     assert isinstance(parsed, CommitFrame)
     return parsed
 

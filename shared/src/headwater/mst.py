@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
-from typing import Final, NamedTuple
+from typing import Final
 
 from headwater.blocks import Blocks, RepoBlocks
 from headwater.errors import InvalidInputError, Reason
@@ -44,18 +44,9 @@ def _digests_of(layer: int) -> tuple[bytes, bytes]:
 _DIGESTS: Final = tuple(_digests_of(layer) for layer in range(MAX_LAYER + 1))
 
 
-class _Subtree(NamedTuple):
-    """A subtree still to be entered, and the layer that its node must have."""
-
-    cid: bytes
-    layer: int
-
-
-class _Keys(NamedTuple):
-    """Neighbouring entries of a node with no subtree between them, of the layer of that node."""
-
-    entries: list[Entry]
-    layer: int
+# What is still to be done: a subtree to be entered, by its CID, or neighbouring entries of a node with no subtree
+# between them; and the layer of the one or the others. Bare tuples, as there are nearly as many as records.
+_Step = tuple[bytes | list[Entry], int]
 
 
 def walk(blocks: Blocks, root: bytes) -> Iterator[Record]:
@@ -77,11 +68,10 @@ def _runs(blocks: Blocks, root: bytes) -> Iterator[list[Record]]:
     collection, beginning, size = "", _NO_KEY, 0
     ahead = _plan_root(_load(blocks, root))
     while ahead:
-        step = ahead.pop()
-        if isinstance(step, _Subtree):
-            ahead += _plan(_load(blocks, step.cid), step.layer)
+        entries, layer = ahead.pop()
+        if isinstance(entries, bytes):
+            ahead += _plan(_load(blocks, entries), layer)
             continue
-        entries, layer = step
         if entries[0][0] <= last:
             raise InvalidInputError(Reason.MST_ORDER, f"{entries[0][0][:80]!r} after {last[:80]!r}")
         last = entries[-1][0]
@@ -136,7 +126,7 @@ def _load(blocks: Blocks, cid: bytes) -> Node:
     return parse_node(block)
 
 
-def _plan_root(node: Node) -> list[_Subtree | _Keys]:
+def _plan_root(node: Node) -> list[_Step]:
     if node.entries:
         return _plan(node, layer_of(node.entries[0][0]))
     if node.left is None:
@@ -144,27 +134,28 @@ def _plan_root(node: Node) -> list[_Subtree | _Keys]:
     raise InvalidInputError(Reason.MST_LAYER, "the root has no entry of its own")
 
 
-def _plan(node: Node, layer: int) -> list[_Subtree | _Keys]:
+def _plan(node: Node, layer: int) -> list[_Step]:
     """The steps through a node, last one first: runs of keys and the subtrees between them."""
-    if not node.entries and node.left is None:
+    left, entries = node
+    if not entries and left is None:
         raise InvalidInputError(Reason.MST_MALFORMED, "an empty node inside the tree")
     if layer == 0:
         # Three in four nodes are leaves.
-        if node.left is not None or any(tree is not None for _, _, tree in node.entries):
+        if left is not None or [tree for _, _, tree in entries if tree is not None]:
             raise InvalidInputError(Reason.MST_LAYER, "a subtree below layer 0")
-        return [_Keys(node.entries, layer)]
+        return [(entries, layer)]
     below = layer - 1
-    steps: list[_Subtree | _Keys] = []
-    if node.left is not None:
-        steps.append(_Subtree(node.left, below))
+    steps: list[_Step] = []
+    if left is not None:
+        steps.append((left, below))
     run: list[Entry] = []
-    for entry in node.entries:
+    for entry in entries:
         run.append(entry)
         tree = entry[2]
         if tree is not None:
-            steps += (_Keys(run, layer), _Subtree(tree, below))
+            steps += ((run, layer), (tree, below))
             run = []
     if run:
-        steps.append(_Keys(run, layer))
+        steps.append((run, layer))
     steps.reverse()
     return steps

@@ -38,7 +38,7 @@ def follow_account(repo: Repo, account: LiveAccount, now_us: int) -> bool:
         desynchronize(repo, Desync.RETURNED, repo.rev or "", now_us)
     if status != "deleted" or before == "deleted":
         return False
-    _delete(repo, at)
+    delete_account(repo, at)
     return True
 
 
@@ -71,7 +71,7 @@ def printable(text: str | None) -> str | None:
     return text.replace("\0", "")[:_LENGTH] if text else None
 
 
-def _delete(repo: Repo, at: int) -> None:
+def delete_account(repo: Repo, at: int) -> None:
     """The repo is as if never heard of, but for commits from before: those stay void, and so do running jobs."""
     repo.epoch += 1
     repo.void_rev = max(repo.void_rev or "", repo.rev or "", tid_from(max(at, 0)))

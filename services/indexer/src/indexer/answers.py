@@ -69,6 +69,10 @@ class Answers:
             desync_reason=row["desync_reason"],
             tracked_from_us=row["tracked_from"],
             opted_out=row["opted_out"],
+            excluded=row["excluded"],
+            deleting=row["deleting"],
+            incomplete=row["incomplete"],
+            floor_rev=row["floor_rev"],
         )
 
     async def _fetch(self, name: str, did: str) -> list[asyncpg.Record]:

@@ -35,10 +35,11 @@ from indexer.answers import Answers
 from indexer.database import Database, translated
 from indexer.dead_letters import DeadLetters
 from indexer.figures import indexer_figures
-from indexer.handlers import answer_questions
+from indexer.handlers import answer_questions, obey_accounts
 from indexer.lane import Lane, LaneConfig
 from indexer.migrate import migrate
 from indexer.ownership import Ownership
+from indexer.privacy import Privacy
 from indexer.purge import keep_purging
 from indexer.resync import Resyncs
 from indexer.retention import keep_forgetting
@@ -47,8 +48,8 @@ from indexer.settings import IndexerSettings
 log = logging.getLogger("indexer")
 
 SERVICE = "indexer"
-_CONNECTIONS = ("live", "replay", "backfill", "answers", "locks", "retention", "purge", "resync")
-_WRITERS = ("live", "replay", "backfill", "purge")
+_CONNECTIONS = ("live", "replay", "backfill", "answers", "locks", "retention", "purge", "resync", "privacy")
+_WRITERS = ("live", "replay", "backfill", "purge", "privacy")
 _LINGER_SECONDS = 0.05
 """A snapshot can wait so long for others to share its transaction; a live post must not."""
 
@@ -58,7 +59,13 @@ def build(settings: IndexerSettings, tasks: Tasks) -> AsgiFastStream:
     readiness = Readiness("nats", "postgres", "schema", "partitions")
     broker = nats_broker(settings, SERVICE)
     databases = {name: _database(settings, name) for name in _CONNECTIONS}
-    answer_questions(broker, Answers(databases["answers"], settings.track))
+    answers = Answers(databases["answers"], settings.track)
+    answer_questions(broker, answers)
+
+    async def job_store() -> JobStore:
+        return JobStore(await (await broker.connect()).jetstream().key_value(BUCKET_JOBS))
+
+    obey_accounts(broker, Privacy(databases["privacy"], answers, job_store))
 
     @asynccontextmanager
     async def work() -> AsyncIterator[None]:

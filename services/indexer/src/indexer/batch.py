@@ -130,6 +130,21 @@ def without(rows: Rows, refused: frozenset[int]) -> tuple[Rows, Keys]:
     return left, Keys(collection=[rows.collection[i] for i in dropped], rkey=[rows.rkey[i] for i in dropped])
 
 
+def rows_beside(rows: Rows, excluded: frozenset[str]) -> Rows:
+    """The rows of other collections than the excluded ones."""
+    return rows if excluded.isdisjoint(rows.collection) else picked(rows, _beside(rows.collection, excluded))
+
+
+def keys_beside(keys: Keys, excluded: frozenset[str]) -> Keys:
+    """The keys of other collections than the excluded ones."""
+    left = _beside(keys.collection, excluded)
+    return Keys(collection=[keys.collection[i] for i in left], rkey=[keys.rkey[i] for i in left])
+
+
+def _beside(collections: Sequence[str], excluded: frozenset[str]) -> list[int]:
+    return [i for i, collection in enumerate(collections) if collection not in excluded]
+
+
 def joined(parts: Iterable[Keys | Rows]) -> Keys:
     """The keys of several columns, one after the other."""
     together = list(parts)

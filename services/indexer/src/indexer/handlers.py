@@ -5,8 +5,9 @@ from __future__ import annotations
 from faststream.nats import NatsBroker
 
 from headwater.bus import subjects
-from headwater.bus.queries import AccountQuery, AccountSettings, AccountStats, RepoState
+from headwater.bus.queries import AccountQuery, AccountSettings, AccountStats, ChangePrivacy, PrivacyChanged, RepoState
 from indexer.answers import Answers
+from indexer.privacy import Privacy
 
 QUEUE = "indexer"
 
@@ -25,3 +26,11 @@ def answer_questions(broker: NatsBroker, answers: Answers) -> None:
     @broker.subscriber(subjects.ACCOUNT_SETTINGS, queue=QUEUE)
     async def account_settings(query: AccountQuery) -> AccountSettings:
         return await answers.account_settings(query.did)
+
+
+def obey_accounts(broker: NatsBroker, privacy: Privacy) -> None:
+    """Subscribe to what accounts decide about their data. What fails is not answered, and was not done."""
+
+    @broker.subscriber(subjects.CHANGE_PRIVACY, queue=QUEUE)
+    async def change_privacy(change: ChangePrivacy) -> PrivacyChanged:
+        return await privacy.change(change)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import asyncpg
 import msgspec
@@ -10,7 +10,7 @@ import msgspec
 from headwater.bus.messages import LiveAccount, LiveCommit, LiveEvent, LiveIdentity, LiveSync
 from headwater.clock import now_us
 from indexer.account_rules import follow_account, follow_identity
-from indexer.batch import fold
+from indexer.batch import fold, keys_beside, rows_beside
 from indexer.repos import lock_followed, save_repos
 from indexer.rules import is_deferred, is_void
 from indexer.state import Repo, Track
@@ -89,11 +89,21 @@ async def apply_commits(
     applied = [c for c in commits if not is_deferred(repos[c.did], c.rev)]
     for commit in applied:
         repos[commit.did].written_by_other()
-    folded = fold(applied)
+    folded = fold(_without_excluded(repos, applied))
     if folded.puts:
         await merge_rows(connection, folded.puts)
     await delete_rows(connection, folded.deletes)
     return len(folded.puts) + len(folded.deletes)
+
+
+def _without_excluded(repos: Mapping[str, Repo], commits: Sequence[LiveCommit]) -> Iterator[LiveCommit]:
+    for commit in commits:
+        if names := repos[commit.did].excluded:
+            excluded = frozenset(names)
+            put, delete = rows_beside(commit.put, excluded), keys_beside(commit.delete, excluded)
+            yield msgspec.structs.replace(commit, put=put, delete=delete)
+        else:
+            yield commit
 
 
 async def release_deferred(connection: asyncpg.Connection, repos: Mapping[str, Repo], dids: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """Bringing the database's schema to this version, safely when several workers start at once.
 
-``migrations/`` is applied in order of its names, then ``collections/``: each file once, in a transaction of its own,
+``migrations/`` is applied in order of its names, then ``collections/``, then ``visibility/``, which is about all
+collections' views: each file once, in a transaction of its own,
 recorded with its checksum. Files are never edited after a release; a changed one is an InvariantError.
 """
 
@@ -21,6 +22,7 @@ log = logging.getLogger("indexer.migrate")
 MIGRATION_LOCK = 0x4877_0001
 """The key of the advisory lock that a worker holds while it migrates."""
 
+_FOLDERS = ("migrations", "collections", "visibility")
 _RECORDED = """
 CREATE TABLE IF NOT EXISTS schema_migration (
     name       text PRIMARY KEY,
@@ -46,7 +48,7 @@ class Migration:
 def migrations(package: Traversable | None = None) -> list[Migration]:
     """All files in the order in which they are applied."""
     root = package or files("indexer")
-    return [*_of_folder(root, "migrations"), *_of_folder(root, "collections")]
+    return [file for folder in _FOLDERS for file in _of_folder(root, folder)]
 
 
 def _of_folder(root: Traversable, folder: str) -> list[Migration]:

@@ -1,4 +1,4 @@
-"""Deleting the rows of deleted accounts, some at a time: an account may have millions."""
+"""Deleting the rows of deleted accounts and of excluded collections, some at a time: there may be millions."""
 
 from __future__ import annotations
 
@@ -31,6 +31,18 @@ async def purge_some(connection: asyncpg.Connection, rows: int = ROWS_AT_ONCE) -
     return True
 
 
+async def purge_some_of_collection(connection: asyncpg.Connection, rows: int = ROWS_AT_ONCE) -> bool:
+    """As ``purge_some``, for collections that their accounts have excluded."""
+    async with connection.transaction():
+        found = await connection.fetchrow(SQL["lock_purging_collection"])
+        if found is None:
+            return False
+        did, collection = found["did"], found["collection"]
+        if not await _execute(connection, ("purge_collection", "purge_collection_marks"), did, collection, rows):
+            await connection.execute(SQL["end_purge_collection"], did, collection)
+    return True
+
+
 async def purge_rest(connection: asyncpg.Connection, did: str, void_rev: str) -> None:
     """All that is left of a locked repo, in the caller's transaction: a snapshot of the account anew is to come."""
     while await _delete(connection, did, void_rev, ROWS_AT_ONCE):
@@ -43,7 +55,7 @@ async def keep_purging(database: Database) -> None:
         try:
             connection = await database.connection()
             with translated():
-                more = await purge_some(connection)
+                more = any([await purge_some(connection), await purge_some_of_collection(connection)])
         except TransientError as error:
             log.warning("nothing purged: %s", error)
             more = False
@@ -52,8 +64,12 @@ async def keep_purging(database: Database) -> None:
 
 
 async def _delete(connection: asyncpg.Connection, did: str, void_rev: str, rows: int) -> int:
+    return await _execute(connection, _STATEMENTS, did, void_rev, rows)
+
+
+async def _execute(connection: asyncpg.Connection, names: tuple[str, ...], did: str, what: str, rows: int) -> int:
     gone = 0
-    for name in _STATEMENTS:
-        status = await connection.execute(SQL[name], did, void_rev, rows)
+    for name in names:
+        status = await connection.execute(SQL[name], did, what, rows)
         gone += int(status.rpartition(" ")[2])
     return gone

@@ -68,10 +68,10 @@ def _note_attempt(repo: Repo, job: Job, attempt: int) -> None:
 
 
 def _is_refused(repo: Repo, job: Job, message: SnapshotBatch | SnapshotEnd) -> bool:
-    if repo.opted_out:
-        job.fail(Reason.OPTED_OUT)
-    elif message.epoch != repo.epoch:
+    if message.epoch != repo.epoch:
         job.fail(Reason.ACCOUNT_DELETED, "the account's rows were deleted after the job had begun")
+    elif repo.opted_out:
+        job.fail(Reason.OPTED_OUT)
     if job.final:
         _release(repo, job)
     return job.final
@@ -147,6 +147,7 @@ def complete(repo: Repo, job: Job, end: SnapshotEnd, deleted: int) -> None:
     repo.swept_rev = max(end.rev, repo.swept_rev or "")
     if end.whole:
         repo.floor_rev, repo.floor_collections = max(end.rev, repo.floor_rev or ""), end.collections
+        repo.incomplete = False
     else:
         repo.scoped_rev, repo.scoped_cutoff, repo.scoped_collections = end.rev, end.cutoff_us, end.collections
     repo.written = True

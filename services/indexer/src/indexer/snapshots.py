@@ -10,7 +10,7 @@ import asyncpg
 
 from headwater.bus.messages import BackfillMessage, Keys, Rows, SnapshotBatch, SnapshotEnd
 from headwater.clock import now_us
-from indexer.batch import joined, rows_of, without
+from indexer.batch import joined, keys_beside, rows_beside, rows_of, without
 from indexer.live import release_deferred
 from indexer.merge import Merge
 from indexer.purge import purge_rest
@@ -119,9 +119,7 @@ class _Transaction:
         copied, kept = [], []
         merge = Merge()
         for index, batch in await self._admit_batches():
-            refused = self._group.refused.get(index, Refused())
-            put, bad = without(batch.put, refused.put)
-            held, unrefreshed = without(batch.held, refused.held)
+            put, held, bad, others = self._wanted(index, batch)
             fresh = self._repos[batch.did].snapshot_fresh
             self._repos[batch.did].written = True
             if fresh:
@@ -132,7 +130,7 @@ class _Transaction:
             await merge.compare(self._connection, batch, held, may_insert=False)
             merge.delete(batch, bad)
             # Rows that this snapshot wrote, or gave its rev, need no protection from its sweep.
-            beyond: list[Keys | Rows] = [held, unrefreshed, batch.keys]
+            beyond: list[Keys | Rows] = [held, others]
             rests = joined([put, *beyond] if batch.whole and not fresh else beyond)
             kept.append((batch.job, batch.attempt, batch.batch, rests.collection, rests.rkey))
         if copied:
@@ -162,6 +160,20 @@ class _Transaction:
         return [
             (index, batch) for index, batch in admitted if self._repos[batch.did].is_held_by(batch.job, batch.attempt)
         ]
+
+    def _wanted(self, index: int, batch: SnapshotBatch) -> tuple[Rows, Rows, Keys, Keys]:
+        """What of a batch may be written: rows in and outside the scope, and the keys of both that may not, or of
+        which only the key is known. Excluded collections are in none, so that the sweep takes what is left of them.
+        """
+        refused = self._group.refused.get(index, Refused())
+        put, bad = without(batch.put, refused.put)
+        held, unrefreshed = without(batch.held, refused.held)
+        beyond = joined([unrefreshed, batch.keys])
+        if names := self._repos[batch.did].excluded:
+            excluded = frozenset(names)
+            put, held = rows_beside(put, excluded), rows_beside(held, excluded)
+            bad, beyond = keys_beside(bad, excluded), keys_beside(beyond, excluded)
+        return put, held, bad, beyond
 
     async def _committed(self, batches: list[tuple[int, SnapshotBatch]]) -> set[BatchKey]:
         if not batches:

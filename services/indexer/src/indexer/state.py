@@ -72,6 +72,9 @@ class Repo(msgspec.Struct, kw_only=True):
     floor_collections: str = ""
     scoped_collections: str = ""
     opted_out: bool = False
+    excluded: list[str] = []
+    purging_collections: list[str] = []
+    incomplete: bool = False
 
     @property
     def kept_from(self) -> int | None:

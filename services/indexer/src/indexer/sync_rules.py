@@ -41,6 +41,8 @@ class Desync(StrEnum):
     """A commit was dropped, since the account was not active then."""
     RETURNED = "returned"
     """The account is active again."""
+    INVITED = "invited"
+    """The account lets itself, or a collection, be indexed again."""
 
 
 _MENDABLE: Final = (Desync.GAP, Desync.AWAITS_REPLAY)

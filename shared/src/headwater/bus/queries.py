@@ -58,6 +58,9 @@ class AccountSettings(_Message):
 
     ``sync_state`` is synchronized or desynchronized (``desync_reason`` says why), unknown for a repo never heard of.
     ``tracked_from_us`` is the oldest event of the firehose that was followed; None: its events are not followed.
+    ``floor_rev``: up to this rev the whole repo is in the table, but for ``excluded``, the collections that the account
+    keeps out. ``incomplete``: one of them was let in again, and a backfill of all time has to bring it. ``deleting``:
+    rows that nobody is shown any more are still being deleted.
     """
 
     did: str
@@ -71,3 +74,28 @@ class AccountSettings(_Message):
     desync_reason: str | None = None
     tracked_from_us: int | None = None
     opted_out: bool = False
+    excluded: list[str] = []
+    deleting: bool = False
+    incomplete: bool = False
+    floor_rev: str | None = None
+
+
+class ChangePrivacy(_Message):
+    """What an account decides about its own data. Asking twice is the same as asking once.
+
+    One of three: ``opted_out`` (stop indexing me, start again), ``collection`` with ``excluded`` (keep it out, let it
+    in again), ``delete`` (all of the account's data goes, and it is opted out).
+    """
+
+    did: str
+    opted_out: bool | None = None
+    collection: str | None = None
+    excluded: bool = False
+    delete: bool = False
+
+
+class PrivacyChanged(_Message):
+    """The settings after a change. ``refused`` says why nothing has changed: deletion_running, too_many_excluded."""
+
+    settings: AccountSettings
+    refused: str | None = None

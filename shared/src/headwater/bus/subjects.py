@@ -20,6 +20,8 @@ DEAD_LETTERS = "dead"
 REPO_STATE = "indexer.repo_state"
 ACCOUNT_STATS = "indexer.account_stats"
 ACCOUNT_SETTINGS = "indexer.account_settings"
+CHANGE_PRIVACY = "indexer.change_privacy"
+RECORDS_PAGE = "indexer.records_page"
 
 
 class RequestLane(StrEnum):

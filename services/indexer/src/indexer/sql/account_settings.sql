@@ -2,7 +2,8 @@
 SELECT
     r.handle, r.pds, coalesce(r.status, 'unknown') AS status, r.rev, r.last_backfill_at, r.last_backfill_days,
     coalesce(r.sync_state, 'unknown') AS sync_state, r.desync_reason, r.tracked_from,
-    coalesce(s.opted_out, false) AS opted_out
+    coalesce(r.opted_out, false) AS opted_out, coalesce(r.excluded, '{}') AS excluded,
+    coalesce(r.purging OR r.purging_collections <> '{}', false) AS deleting, coalesce(r.incomplete, false) AS incomplete,
+    r.floor_rev
 FROM (SELECT $1::text AS did) AS asked
-LEFT JOIN repo AS r USING (did)
-LEFT JOIN account_setting AS s USING (did);
+LEFT JOIN repo AS r USING (did);

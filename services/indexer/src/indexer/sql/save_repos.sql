@@ -17,6 +17,9 @@ UPDATE repo AS r SET
     desync_at = timestamptz 'epoch' + s.desync_at * interval '1 microsecond',
     resync_filed_at = timestamptz 'epoch' + s.resync_filed_at * interval '1 microsecond',
     resync_at = timestamptz 'epoch' + s.resync_at * interval '1 microsecond',
+    opted_out = s.opted_out, incomplete = s.incomplete,
+    excluded = ARRAY(SELECT jsonb_array_elements_text(s.excluded)),
+    purging_collections = ARRAY(SELECT jsonb_array_elements_text(s.purging_collections)),
     updated_at = now()
 FROM jsonb_to_recordset($1::jsonb) AS s (
     did text, epoch integer, written boolean, floor_rev text, swept_rev text, rev text, data text, handle text,
@@ -25,6 +28,7 @@ FROM jsonb_to_recordset($1::jsonb) AS s (
     last_backfill_days integer, status_at bigint, identity_at bigint, tracked_from bigint, void_rev text,
     purging boolean, rev_by_replay boolean, sync_state text, desync_reason text, desync_rev text, desync_at bigint,
     gap_rev text, gap_data text, gap_since text, gap_prev_data text, resync_tries integer, resync_filed_at bigint,
-    resync_at bigint, floor_collections text, scoped_collections text
+    resync_at bigint, floor_collections text, scoped_collections text,
+    opted_out boolean, incomplete boolean, excluded jsonb, purging_collections jsonb
 )
 WHERE r.did = s.did;

@@ -2,10 +2,10 @@
 -- the seconds from each try to the next (an array, its last element for all further ones), $4 whether to leave those
 -- alone that the replay may still complete.
 WITH due AS (
-    SELECT r.did FROM repo AS r LEFT JOIN account_setting AS s USING (did)
+    SELECT r.did FROM repo AS r
     WHERE r.resync_at <= timestamptz 'epoch' + $1::bigint * interval '1 microsecond'
       AND r.sync_state = 'desynchronized' AND r.status = 'active'
-      AND NOT coalesce(s.opted_out, false)
+      AND NOT r.opted_out
       AND NOT ($4::boolean AND r.desync_reason = 'awaits_replay')
     ORDER BY r.resync_at LIMIT $2
     FOR UPDATE OF r SKIP LOCKED
