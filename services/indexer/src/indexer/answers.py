@@ -6,10 +6,13 @@ import asyncio
 
 import asyncpg
 
-from headwater.bus.queries import AccountSettings, AccountStats, CollectionCount, RepoState
+from headwater.bus.queries import AccountSettings, AccountStats, CollectionCount, MonthCount, RepoState
 from indexer.database import Database, translated
 from indexer.state import Track
 from indexer.statements import SQL
+
+_IN_ALL, _OF_MONTH, _OF_COLLECTION = 3, 2, 1
+_COLLECTIONS, _MONTHS = 500, 600
 
 
 class Answers:
@@ -42,17 +45,18 @@ class Answers:
         )
 
     async def account_stats(self, did: str) -> AccountStats:
-        """How many records the table holds of an account."""
-        counts = [
-            CollectionCount(
-                collection=row["collection"],
-                records=row["records"],
-                first_at_us=row["first_at"],
-                last_at_us=row["last_at"],
-            )
-            for row in await self._fetch("account_stats", did)
-        ]
-        return AccountStats(did=did, records=sum(count.records for count in counts), collections=counts)
+        """What the table holds of an account."""
+        rows = await self._fetch("account_stats", did, _COLLECTIONS, _MONTHS)
+        (total,) = (row for row in rows if row["kind"] == _IN_ALL)
+        return AccountStats(
+            did=did,
+            records=total["records"],
+            bytes=total["bytes"] or 0,
+            first_at_us=total["first_at"],
+            last_at_us=total["last_at"],
+            collections=[_collection(row) for row in rows if row["kind"] == _OF_COLLECTION],
+            months=[MonthCount(month=row["month"], records=row["records"]) for row in rows if row["kind"] == _OF_MONTH],
+        )
 
     async def account_settings(self, did: str) -> AccountSettings:
         """An account's settings and the state of its repo."""
@@ -75,8 +79,18 @@ class Answers:
             floor_rev=row["floor_rev"],
         )
 
-    async def _fetch(self, name: str, did: str) -> list[asyncpg.Record]:
+    async def _fetch(self, name: str, did: str, *others: int) -> list[asyncpg.Record]:
         async with self._turn:
             connection = await self._database.connection()
             with translated():
-                return list(await connection.fetch(SQL[name], did))
+                return list(await connection.fetch(SQL[name], did, *others))
+
+
+def _collection(row: asyncpg.Record) -> CollectionCount:
+    return CollectionCount(
+        collection=row["collection"],
+        records=row["records"],
+        bytes=row["bytes"],
+        first_at_us=row["first_at"],
+        last_at_us=row["last_at"],
+    )

@@ -41,6 +41,7 @@ from indexer.migrate import migrate
 from indexer.ownership import Ownership
 from indexer.privacy import Privacy
 from indexer.purge import keep_purging
+from indexer.records import Records
 from indexer.resync import Resyncs
 from indexer.retention import keep_forgetting
 from indexer.settings import IndexerSettings
@@ -48,7 +49,10 @@ from indexer.settings import IndexerSettings
 log = logging.getLogger("indexer")
 
 SERVICE = "indexer"
-_CONNECTIONS = ("live", "replay", "backfill", "answers", "locks", "retention", "purge", "resync", "privacy")
+_SLOW = ("counts", "records")
+"""Connections of questions that may read many rows; whoever asks waits no longer than this for the answer."""
+_SLOW_SECONDS = 9
+_CONNECTIONS = ("live", "replay", "backfill", "answers", "locks", "retention", "purge", "resync", "privacy", *_SLOW)
 _WRITERS = ("live", "replay", "backfill", "purge", "privacy")
 _LINGER_SECONDS = 0.05
 """A snapshot can wait so long for others to share its transaction; a live post must not."""
@@ -60,11 +64,15 @@ def build(settings: IndexerSettings, tasks: Tasks) -> AsgiFastStream:
     broker = nats_broker(settings, SERVICE)
     databases = {name: _database(settings, name) for name in _CONNECTIONS}
     answers = Answers(databases["answers"], settings.track)
-    answer_questions(broker, answers)
 
     async def job_store() -> JobStore:
         return JobStore(await (await broker.connect()).jetstream().key_value(BUCKET_JOBS))
 
+    async def max_payload() -> int:
+        return (await broker.connect()).max_payload
+
+    counts, records = Answers(databases["counts"]), Records(databases["records"], max_payload)
+    answer_questions(broker, answers, counts, records)
     obey_accounts(broker, Privacy(databases["privacy"], answers, job_store))
 
     @asynccontextmanager
@@ -91,7 +99,8 @@ def build(settings: IndexerSettings, tasks: Tasks) -> AsgiFastStream:
 
 def _database(settings: IndexerSettings, name: str) -> Database:
     application = f"headwater {SERVICE} {settings.worker_id} {name}"
-    return Database(settings.database_url, application, writes=name in _WRITERS)
+    seconds = _SLOW_SECONDS if name in _SLOW else None
+    return Database(settings.database_url, application, writes=name in _WRITERS, statement_seconds=seconds)
 
 
 async def _work(

@@ -28,8 +28,12 @@ _ROW_IS_BAD = ("22", "23", "54")
 _MAY_GO_WELL_LATER = ("08", "40", "53", "55", "57", "58")
 
 
-async def connect(dsn: str, application: str, *, writes: bool = False) -> asyncpg.Connection:
+async def connect(
+    dsn: str, application: str, *, writes: bool = False, statement_seconds: int | None = None
+) -> asyncpg.Connection:
     """A connection whose timestamps are integers, in microseconds since 1970; ``writes``: with what writers need.
+
+    A statement that takes longer than ``statement_seconds`` is a TransientError.
 
     Raises TransientError when Postgres is away.
     """
@@ -38,7 +42,10 @@ async def connect(dsn: str, application: str, *, writes: bool = False) -> asyncp
             dsn,
             timeout=_CONNECT_SECONDS,
             command_timeout=_COMMAND_SECONDS,
-            server_settings=_SESSION | {"application_name": application} | (_LOOKUPS_ONLY if writes else {}),
+            server_settings=_SESSION
+            | {"application_name": application}
+            | (_LOOKUPS_ONLY if writes else {})
+            | ({"statement_timeout": f"{statement_seconds}s"} if statement_seconds else {}),
         )
         await connection.set_type_codec(
             "timestamptz",
@@ -55,16 +62,21 @@ async def connect(dsn: str, application: str, *, writes: bool = False) -> asyncp
 class Database:
     """One connection for one kind of work, made anew when it was lost."""
 
-    def __init__(self, dsn: str, application: str, *, writes: bool = False) -> None:
+    def __init__(
+        self, dsn: str, application: str, *, writes: bool = False, statement_seconds: int | None = None
+    ) -> None:
         self._dsn = dsn
         self._application = application
         self._writes = writes
+        self._statement_seconds = statement_seconds
         self._connection: asyncpg.Connection | None = None
 
     async def connection(self) -> asyncpg.Connection:
         """The connection. Raises TransientError when Postgres is away."""
         if self._connection is None or self._connection.is_closed():
-            self._connection = await connect(self._dsn, self._application, writes=self._writes)
+            self._connection = await connect(
+                self._dsn, self._application, writes=self._writes, statement_seconds=self._statement_seconds
+            )
         return self._connection
 
     async def close(self) -> None:

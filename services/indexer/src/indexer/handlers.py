@@ -5,15 +5,27 @@ from __future__ import annotations
 from faststream.nats import NatsBroker
 
 from headwater.bus import subjects
-from headwater.bus.queries import AccountQuery, AccountSettings, AccountStats, ChangePrivacy, PrivacyChanged, RepoState
+from headwater.bus.queries import (
+    AccountQuery,
+    AccountSettings,
+    AccountStats,
+    ChangePrivacy,
+    PrivacyChanged,
+    RecordsQuery,
+    RepoState,
+)
 from indexer.answers import Answers
 from indexer.privacy import Privacy
+from indexer.records import Records
 
 QUEUE = "indexer"
 
 
-def answer_questions(broker: NatsBroker, answers: Answers) -> None:
-    """Subscribe to the questions. One that fails is not answered: whoever asked asks again."""
+def answer_questions(broker: NatsBroker, answers: Answers, counts: Answers, records: Records) -> None:
+    """Subscribe to the questions. One that fails is not answered: whoever asked asks again.
+
+    ``counts`` and ``records`` may take seconds, so they have connections of their own.
+    """
 
     @broker.subscriber(subjects.REPO_STATE, queue=QUEUE)
     async def repo_state(query: AccountQuery) -> RepoState:
@@ -21,11 +33,15 @@ def answer_questions(broker: NatsBroker, answers: Answers) -> None:
 
     @broker.subscriber(subjects.ACCOUNT_STATS, queue=QUEUE)
     async def account_stats(query: AccountQuery) -> AccountStats:
-        return await answers.account_stats(query.did)
+        return await counts.account_stats(query.did)
 
     @broker.subscriber(subjects.ACCOUNT_SETTINGS, queue=QUEUE)
     async def account_settings(query: AccountQuery) -> AccountSettings:
         return await answers.account_settings(query.did)
+
+    @broker.subscriber(subjects.RECORDS_PAGE, queue=QUEUE)
+    async def records_page(query: RecordsQuery) -> bytes:
+        return await records.page(query)
 
 
 def obey_accounts(broker: NatsBroker, privacy: Privacy) -> None:

@@ -41,16 +41,32 @@ class CollectionCount(_Message):
 
     collection: str
     records: int
+    bytes: int = 0
     first_at_us: int | None = None
     last_at_us: int | None = None
 
 
+class MonthCount(_Message):
+    """Records of one month (UTC) of the effective time, such as ``2024-05``."""
+
+    month: str
+    records: int
+
+
 class AccountStats(_Message):
-    """What the table holds of an account."""
+    """What the table holds of an account.
+
+    ``bytes`` are of the records as Postgres stores them, compressed, without keys and indexes. ``collections`` are the
+    largest 500, ``months`` the newest 600 that have records, oldest first.
+    """
 
     did: str
     records: int
+    bytes: int = 0
+    first_at_us: int | None = None
+    last_at_us: int | None = None
     collections: list[CollectionCount]
+    months: list[MonthCount] = []
 
 
 class AccountSettings(_Message):
@@ -99,3 +115,26 @@ class PrivacyChanged(_Message):
 
     settings: AccountSettings
     refused: str | None = None
+
+
+class RecordPlace(_Message):
+    """The record to go on behind. ``created_at_us`` counts where the newest come first."""
+
+    collection: str
+    rkey: str
+    created_at_us: int = 0
+
+
+class RecordsQuery(_Message):
+    """A page of an account's records; the answer is ``headwater.bus.records.RecordsPage``.
+
+    ``newest_first``: of one collection, at most ``limit``, those that hold ``text`` if there is one. Otherwise of one
+    collection or all, by key, as many as fit a page.
+    """
+
+    did: str
+    collection: str | None = None
+    newest_first: bool = False
+    text: str | None = None
+    limit: int = 50
+    after: RecordPlace | None = None
