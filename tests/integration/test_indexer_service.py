@@ -142,10 +142,13 @@ async def test_questions_are_answered(
         assert (known["held"], known["floor_rev"]) == (True, rev(3))
         stats = await ask(ACCOUNT_STATS)
         assert stats["records"] == 3
+        assert isinstance(stats["collections"], list)
+        assert all(count.pop("bytes") > 0 for count in stats["collections"])
         assert stats["collections"] == [
             {"collection": LIKE, "records": 2, "first_at_us": 1_000_000, "last_at_us": 5_000_000},
             {"collection": OTHER, "records": 1, "first_at_us": 2_000_000, "last_at_us": 2_000_000},
         ]
+        assert stats["months"] == [{"month": "1970-01", "records": 3}]
         settings = await ask(ACCOUNT_SETTINGS)
         assert (settings["status"], settings["rev"], settings["opted_out"]) == ("active", rev(3), False)
         assert settings["last_backfill_at_us"] is not None
