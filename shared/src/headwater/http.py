@@ -1,4 +1,4 @@
-"""The guarded HTTP client: every request that Headwater makes to a host that a stranger named.
+"""The guarded HTTP client: every request and websocket of Headwater's to a host that a stranger named.
 
 Threats and their answers: private targets (the URL, each redirect and each resolved address are checked, and
 the address that was checked is the one dialled), endless, slow, silent, truncated or inflating bodies
@@ -13,7 +13,7 @@ import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import NamedTuple, Self
 
 import aiohttp
@@ -25,6 +25,7 @@ from headwater.dns_lookup import DnsLookup, NameLookup, system_addresses
 from headwater.egress import EgressPolicy
 from headwater.errors import InvalidInputError, Reason, TransientError
 from headwater.http_body import NETWORK_ERRORS, BodyLimits, read_chunks
+from headwater.http_messages import MessageStream
 from headwater.rate_limit import RateLimit, parse_rate_limit, parse_retry_after
 
 DEFAULT_USER_AGENT = "headwater (AT Protocol backfill)"
@@ -37,6 +38,7 @@ _TRANSIENT = frozenset({408, 425, 429})
 _DNS_CACHE_SECONDS = 60
 _HEADERS_TIMEOUT = 30.0
 _ERROR_BODY = 16 * 1024
+_CLOSE_TIMEOUT = 2.0
 
 
 class Answer(NamedTuple):
@@ -132,7 +134,7 @@ class GuardedResolver(AbstractResolver):
 
 
 class GuardedHttp:
-    """GET requests within an egress policy. Use it as an async context manager; one for a process.
+    """GET requests and websockets within an egress policy. Use it as an async context manager; one for a process.
 
     ``max_connections`` bounds sockets; limits per host are the caller's. The trust store for TLS is
     OpenSSL's (SSL_CERT_FILE adds to it, RFC 5280 names are checked).
@@ -172,6 +174,7 @@ class GuardedHttp:
             # Every wait has a deadline of ours, so that what counts as slow is decided in one place.
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout),
             read_bufsize=128 * 1024,
+            middlewares=(self._check_hop,),
             trust_env=False,
         )
         return self
@@ -225,6 +228,33 @@ class GuardedHttp:
             yield answer
 
     @asynccontextmanager
+    async def messages(self, url: str, *, max_message: int, idle_timeout: float) -> AsyncIterator[MessageStream]:
+        """The messages of a websocket; ``url`` is its https (or, where allowed, http) URL. Leaving closes it.
+
+        A message of more than ``max_message`` bytes ends the connection. Raises InvalidInputError(HOST_FORBIDDEN),
+        and TransientError when there is no connection, also for an answer that is no upgrade.
+        """
+        target = self.policy.check_url(url)
+        host = str(target.raw_host)
+        try:
+            async with asyncio.timeout(_HEADERS_TIMEOUT):
+                socket = await self._opened().ws_connect(
+                    target,
+                    autoping=False,
+                    max_msg_size=max_message,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_TIMEOUT),
+                )
+        except NETWORK_ERRORS as error:
+            status = f" {error.status}" if isinstance(error, aiohttp.WSServerHandshakeError) else ""
+            raise TransientError(f"{host}: {type(error).__name__}{status}") from error
+        try:
+            yield MessageStream(socket, host, idle_timeout)
+        finally:
+            # What is still on its way is of no use; waiting for it would be reading without a bound.
+            with suppress(*NETWORK_ERRORS):
+                await socket.close()
+
+    @asynccontextmanager
     async def _open(self, url: str, limits: BodyLimits, accept: str) -> AsyncIterator[StreamedAnswer]:
         deadline = asyncio.get_running_loop().time() + limits.total_timeout
         response = await self._follow(self.policy.check_url(url), accept, deadline)
@@ -246,15 +276,26 @@ class GuardedHttp:
         raise InvalidInputError(Reason.HOST_FORBIDDEN, f"more than {_MAX_REDIRECTS} redirects from {url.raw_host}")
 
     async def _request(self, url: URL, accept: str, deadline: float) -> aiohttp.ClientResponse:
-        if self._session is None:
-            raise RuntimeError("GuardedHttp is not open")
+        session = self._opened()
         headers = {"Accept": accept, "Accept-Encoding": "identity"}
         by = min(deadline, asyncio.get_running_loop().time() + _HEADERS_TIMEOUT)
         try:
             async with asyncio.timeout_at(by):
-                return await self._session.get(url, headers=headers, allow_redirects=False)
+                return await session.get(url, headers=headers, allow_redirects=False)
         except NETWORK_ERRORS as error:
             raise TransientError(f"{url.raw_host}: {type(error).__name__}") from error
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise RuntimeError("GuardedHttp is not open")
+        return self._session
+
+    async def _check_hop(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        # aiohttp follows redirects of websocket handshakes by itself.
+        self.policy.check_url(request.url)
+        return await handler(request)
 
 
 def _raise_transient(response: aiohttp.ClientResponse) -> None:

@@ -18,8 +18,8 @@ def main() -> int:
     """Run until told to stop; returns the exit code."""
     settings = load_settings(FirehoseSettings)
     configure_logging(settings.headwater_log_level, settings.headwater_log_style)
-    if settings.relay_urls:
-        log.warning("RELAY_URLS is set, but this version does not follow relays yet: no live events will arrive")
+    if not settings.relay_urls:
+        log.info("RELAY_URLS is not set: no relay is followed")
     tasks = Tasks()
     return run(build(settings, tasks), settings, tasks)
 

@@ -2,20 +2,45 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from typing import Self
 
-from headwater.settings import NetworkSettings, ServiceSettings
+from pydantic import Field, field_validator, model_validator
+
+from firehose_backfill.relay_url import relay_origins
+from firehose_backfill.selection import Selection, split_list
+from headwater.settings import NetworkSettings, RecordSettings, ServiceSettings
 
 
-class FirehoseSettings(ServiceSettings, NetworkSettings):
+class FirehoseSettings(ServiceSettings, NetworkSettings, RecordSettings):
     """What the service needs to know.
 
     The history of all accounts is not in this version. It is a promise about the table's content, so asking for it
     is refused rather than ignored.
     """
 
-    relay_urls: str = Field("", description="relays to follow, comma-separated")
+    relay_urls: str = Field("", description="relays to follow, comma-separated; the first one that works is followed")
+    exclude_dids: str = Field("", description="accounts to leave alone, comma-separated DIDs")
+    headwater_firehose_bytes: int = Field(
+        32 * 1024 * 1024, ge=1, description="bytes of frames under way; above, the relay waits"
+    )
+    headwater_firehose_keys: int = Field(100_000, ge=1, description="signing keys of accounts held in memory")
     backfill_days: int = Field(0, ge=-1, le=3650, description="days of everybody's history; 0 is off, -1 is all")
+
+    @field_validator("relay_urls")
+    @classmethod
+    def _are_relays(cls, value: str) -> str:
+        relay_origins(value)
+        return value
+
+    @model_validator(mode="after")
+    def _selects(self) -> Self:
+        self.selection()
+        return self
+
+    def selection(self) -> Selection:
+        """Which accounts and records this worker takes."""
+        excluded = frozenset(split_list(self.exclude_dids))
+        return Selection(self.worker_id, self.worker_count, self.collection_filter, excluded)
 
     @field_validator("backfill_days")
     @classmethod

@@ -10,8 +10,9 @@ caller resolves it once more and verifies again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from firehose_backfill.inversion import check_written, previous_root
 from firehose_backfill.rows import RefusedRecord, commit_rows
@@ -28,8 +29,7 @@ from headwater.keys import PublicKey
 _LIMITS: Final = CarLimits(total_bytes=MAX_BLOCKS_BYTES, block_bytes=MAX_BLOCKS_BYTES)
 
 
-@dataclass(frozen=True, slots=True)
-class VerifiedCommit:
+class VerifiedCommit(NamedTuple):
     """A commit as it goes on the bus, and the records that do not.
 
     The keys of ``refused`` records are among the commit's deletions, since no earlier version of theirs is in the
@@ -51,13 +51,25 @@ class VerifiedSync:
     seq: int
 
 
-def verify_commit(frame: CommitFrame, key: PublicKey, now_us: int, max_row_bytes: int) -> VerifiedCommit:
+def _everything(_: str) -> bool:
+    return True
+
+
+def verify_commit(
+    frame: CommitFrame,
+    key: PublicKey,
+    now_us: int,
+    max_row_bytes: int,
+    wants: Callable[[str], bool] = _everything,
+    at_us: int = 0,
+) -> VerifiedCommit:
     """Verify a ``#commit`` under the account's ``key``, and decode its records.
 
-    ``now_us`` is microseconds since 1970; revs may be five minutes ahead of it. ``max_row_bytes`` is what one record
-    may take on the bus. Raises InvalidInputError: COMMIT_TOO_BIG for a frame that says it was too large to carry its
-    blocks, COMMIT_CID, COMMIT_DID, COMMIT_REV, BAD_SIGNATURE, COMMIT_OPS, COMMIT_PREV_DATA, BLOCK_MISSING for a
-    record that was written and is not there, and the reasons of CARs, commits and trees.
+    ``now_us`` and ``at_us``, the relay's time of the event, are microseconds since 1970; revs may be five minutes ahead
+    of now. ``max_row_bytes`` is what one record may take on the bus. Records of collections that ``wants`` says no to
+    are proven like all, and left out. Raises InvalidInputError: COMMIT_TOO_BIG for a frame that says it was too large
+    to carry its blocks, COMMIT_CID, COMMIT_DID, COMMIT_REV, BAD_SIGNATURE, COMMIT_OPS, COMMIT_PREV_DATA, BLOCK_MISSING
+    for a record that was written and is not there, and the reasons of CARs, commits and trees.
     """
     if frame.too_big:
         raise InvalidInputError(Reason.COMMIT_TOO_BIG, f"rev {frame.rev}")
@@ -71,12 +83,13 @@ def verify_commit(frame: CommitFrame, key: PublicKey, now_us: int, max_row_bytes
         check_written(blocks, commit.data, frame.ops)
     elif previous_root(blocks, commit.data, frame.ops) != frame.prev_data:
         raise InvalidInputError(Reason.COMMIT_PREV_DATA, f"undoing {len(frame.ops)} operations leads elsewhere")
-    rows = commit_rows(blocks, frame.ops, now_us, max_row_bytes)
+    rows = commit_rows(blocks, [op for op in frame.ops if wants(op.collection)], now_us, max_row_bytes)
     live = LiveCommit(
         did=frame.did,
         rev=frame.rev,
         data=cid_text(commit.data),
         seq=frame.seq,
+        at_us=at_us,
         since=frame.since,
         prev_data=None if frame.prev_data is None else cid_text(frame.prev_data),
         put=rows.put,

@@ -38,11 +38,13 @@ BUCKET_CURSORS = "cursors"
 BUCKET_FIREHOSE = "firehose"
 BUCKET_CONTROL = "control"
 BUCKET_WORKERS = "workers"
+BUCKET_LEASES = "leases"
 BUCKET_TOKENS = "tokens"
 OBJECTS_IMPORTS = "imports"
 
 _MIB = 1024 * 1024
 ACK_WAIT_SECONDS = 10.0
+LEASE_SECONDS = 6
 REQUEST_ACK_WAIT_SECONDS = 10.0
 """How soon the request of a worker that died goes to another one."""
 
@@ -111,6 +113,9 @@ BUCKETS: tuple[KeyValueConfig, ...] = (
     ),
     KeyValueConfig(bucket=BUCKET_CONTROL, description="what operators switched", storage=StorageType.FILE),
     KeyValueConfig(bucket=BUCKET_WORKERS, description="which workers live", ttl=10, storage=StorageType.FILE),
+    KeyValueConfig(
+        bucket=BUCKET_LEASES, description="which process is which worker", ttl=LEASE_SECONDS, storage=StorageType.MEMORY
+    ),
     KeyValueConfig(
         # Longer than a token can be good for (an hour, and clocks that differ).
         bucket=BUCKET_TOKENS,

@@ -1,0 +1,104 @@
+"""Whether a connection goes on where the last one ended, judged by the first events of it. Pure.
+
+Relays do not reliably say when they cannot (OutdatedCursor, FutureCursor), and both seq and time leave gaps by
+themselves: relays skip seqs, and in a quiet network nothing happens for hours. So a worker asks for a few events
+again that it has. If they come, nothing is missing, however far the next one is; if the first event lies behind
+the last one that it has, what was between cannot be known, and that is a gap.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from headwater.bus.firehose import Gap, GapKind, GapState
+
+MARGIN: Final = 200
+"""How many seqs before the newest event a worker asks for again, at most."""
+# Hosts' clocks, by which repos' revs are compared with a gap's beginning, are not the relay's.
+_CLOCKS_DIFFER_US: Final = 60 * 1_000_000
+
+
+class Place(NamedTuple):
+    """An event: its seq, and the relay's time of it in microseconds since 1970."""
+
+    seq: int
+    at_us: int
+
+
+def rewound(last: Place | None) -> int | None:
+    """The cursor to ask for after ``last``; None, the head, when nothing has been seen."""
+    # Of a young relay less, so that one that begins anew is noticed by seqs that lie before what was asked for.
+    return None if last is None else max(last.seq - min(MARGIN, last.seq // 10 + 1), 0)
+
+
+class Continuity:
+    """Looks at the events of one connection until it is clear how it follows on ``last``, asked for by ``rewound``.
+
+    ``elsewhere_us`` is up to when events were seen at another relay, later than ``last``; None when there was none.
+    """
+
+    def __init__(self, last: Place | None, elsewhere_us: int | None = None) -> None:
+        self._last = last
+        self._asked = rewound(last)
+        self._elsewhere_us = elsewhere_us
+        self._outdated = False
+        self._first = True
+        self.settled = False
+
+    def outdated(self) -> None:
+        """The relay said OutdatedCursor."""
+        self._outdated = True
+
+    def see(self, event: Place) -> GapKind | None:
+        """Look at the next event; the kind of gap before it, if there is one."""
+        first, self._first = self._first, False
+        if self._last is None:
+            self.settled = True
+            return None if self._elsewhere_us is None else GapKind.OTHER_SEQ_SPACE
+        if event.seq < self._last.seq:
+            if first and self._asked is not None and event.seq < self._asked:
+                return self._settle(GapKind.OTHER_SEQ_SPACE)
+            return None
+        if event.seq == self._last.seq:
+            same = event.at_us == self._last.at_us
+            return self._settle(None if same else GapKind.OTHER_SEQ_SPACE)
+        if not first or event.seq == self._last.seq + 1:
+            return self._settle(None)
+        return self._settle(self._ahead(event))
+
+    def _ahead(self, event: Place) -> GapKind | None:
+        """The first event lies ahead of the last one that was seen."""
+        if self._elsewhere_us is not None and event.at_us <= self._elsewhere_us:
+            return None
+        return GapKind.OUTDATED_CURSOR if self._outdated else GapKind.SEQ_JUMP
+
+    def _settle(self, kind: GapKind | None) -> GapKind | None:
+        self.settled = True
+        return kind
+
+    @property
+    def resumes(self) -> bool:
+        """Whether this connection goes on with seqs of which some were seen before."""
+        return self._last is not None
+
+
+def gap_before(
+    kind: GapKind, relay: str, worker_id: int, last: Place | None, first: Place, covered_us: int, now_us: int
+) -> Gap:
+    """The gap between ``last``, or what else was seen up to ``covered_us``, and the ``first`` event behind it.
+
+    The same gap has the same id, so that a worker who dies behind writing it does not make two of it.
+    """
+    from_us = min(covered_us, now_us) - _CLOCKS_DIFFER_US
+    return Gap(
+        gap_id=f"{worker_id}-{from_us}-{first.seq}",
+        kind=kind,
+        state=GapState.OPEN,
+        relay=relay,
+        worker_id=worker_id,
+        from_seq=None if last is None else last.seq,
+        to_seq=first.seq,
+        from_us=from_us,
+        to_us=max(from_us, min(first.at_us, now_us)),
+        found_at_us=now_us,
+    )

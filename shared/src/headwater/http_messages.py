@@ -1,0 +1,65 @@
+"""The messages of a websocket, read one at a time: bounded, and noticed when the other side falls silent.
+
+Nothing is read ahead of whoever asks: as long as nobody calls ``receive``, the socket's buffers fill and the other
+side has to wait. So silence counts only while somebody is waiting for a message; a heartbeat that ran on its own
+would take a connection for dead whose answers only wait behind unread messages.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import aiohttp
+from aiohttp import WSMsgType
+
+from headwater.errors import TransientError
+from headwater.http_body import NETWORK_ERRORS
+
+_ENDED: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED)
+
+
+class MessageStream:
+    """Binary messages from a host; made by ``GuardedHttp.messages``.
+
+    After ``idle_timeout`` seconds without a message the other side is pinged, after as many again it is given up.
+    """
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, host: str, idle_timeout: float) -> None:
+        self._socket = socket
+        self._host = host
+        self._idle_timeout = idle_timeout
+
+    async def receive(self) -> bytes:
+        """The next message. Raises TransientError when the connection has ended, is broken or silent."""
+        asked = False
+        while True:
+            try:
+                message = await self._socket.receive(self._idle_timeout)
+            except TimeoutError:
+                if asked:
+                    raise TransientError(f"{self._host}: silent for {2 * self._idle_timeout:.0f} s") from None
+                asked = True
+                await self._answer(WSMsgType.PING, b"")
+                continue
+            except NETWORK_ERRORS as error:
+                raise TransientError(f"{self._host}: {type(error).__name__}") from error
+            if message.type is WSMsgType.BINARY:
+                data: bytes = message.data
+                return data
+            asked = False
+            await self._other(message)
+
+    async def _other(self, message: aiohttp.WSMessage) -> None:
+        if message.type is WSMsgType.PING:
+            await self._answer(WSMsgType.PONG, message.data)
+        elif message.type is WSMsgType.ERROR:
+            raise TransientError(f"{self._host}: {message.data}")
+        elif message.type in _ENDED:
+            raise TransientError(f"{self._host}: closed with code {self._socket.close_code}")
+        # Text and unasked pongs mean nothing here.
+
+    async def _answer(self, kind: WSMsgType, payload: bytes) -> None:
+        try:
+            await self._socket.send_frame(payload, kind)
+        except NETWORK_ERRORS as error:
+            raise TransientError(f"{self._host}: {type(error).__name__}") from error
