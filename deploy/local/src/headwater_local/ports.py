@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import socket
+import tempfile
+from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
+_TRIES = 50
+# Locks of ports that this process has taken; they go with the process, however it ends.
+_taken: list[int] = []
 
 
 def free_port(preferred: int = 0) -> int:
@@ -20,3 +27,30 @@ def free_port(preferred: int = 0) -> int:
             port: int = probe.getsockname()[1]
             return port
     raise OSError("no free TCP port on loopback")
+
+
+def take_port(preferred: int) -> int:
+    """As ``free_port``, and no other call of this function gets the same port while this process lives.
+
+    Between choosing a port and listening on it seconds can pass, in which a stack that starts at the same moment
+    would choose it too.
+    """
+    for _ in range(_TRIES):
+        port = free_port(preferred)
+        if _lock(port):
+            return port
+        preferred = 0
+    raise OSError("no free TCP port on loopback")
+
+
+def _lock(port: int) -> bool:
+    directory = Path(tempfile.gettempdir()) / f"headwater-ports-{os.getuid()}"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    descriptor = os.open(directory / str(port), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return False
+    _taken.append(descriptor)
+    return True

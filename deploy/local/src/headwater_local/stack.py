@@ -10,7 +10,7 @@ from pathlib import Path
 from headwater_local import nats, postgres
 from headwater_local.nats import EmbeddedNats
 from headwater_local.output import Output
-from headwater_local.ports import LOOPBACK, free_port
+from headwater_local.ports import LOOPBACK, take_port
 from headwater_local.postgres import EmbeddedPostgres, ensure_database
 from headwater_local.program import Program
 from headwater_local.services import Workers, service_programs
@@ -125,7 +125,7 @@ class Stack:
         return server, server.url
 
     def _choose_port(self, name: str, preferred: int) -> int:
-        port = free_port(preferred)
+        port = take_port(preferred)
         if port != preferred:
             self._output.say(f"port {preferred} is taken; {name} takes {port}")
         return port
