@@ -98,7 +98,7 @@ def create_app(settings: GatewaySettings, tasks: Tasks) -> FastAPI:
         version="0.1.0",
         lifespan=lifespan,
         redoc_url=None,
-        docs_url="/docs",
+        docs_url=None,
     )
     for router in (user.router, imports.router, admin.router, firehose.router):
         app.include_router(router)

@@ -6,10 +6,13 @@ from typing import Any
 from urllib.parse import unquote
 
 from fastapi import APIRouter
-from starlette.responses import JSONResponse
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse
 
 from api_gateway.auth.service_token import SERVICE_FRAGMENT
 from api_gateway.gateway import GatewayDep
+from api_gateway.panel.reference import operations_of
+from api_gateway.panel.templates import page
 
 router = APIRouter(include_in_schema=False)
 
@@ -26,6 +29,13 @@ async def did_document(gateway: GatewayDep) -> JSONResponse:
         "service": [{"id": SERVICE_FRAGMENT, "type": "HeadwaterGateway", "serviceEndpoint": f"{scheme}://{host}"}],
     }
     return JSONResponse(document, media_type="application/did+ld+json")
+
+
+@router.get("/docs")
+async def docs(request: Request) -> HTMLResponse:
+    """The API's reference, made of its OpenAPI description: a page without scripts, and with nothing from elsewhere."""
+    described = request.app.openapi()
+    return page("docs.html", description=described["info"]["description"].strip(), operations=operations_of(described))
 
 
 @router.get("/")
