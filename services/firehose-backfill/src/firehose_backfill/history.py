@@ -103,7 +103,7 @@ class History:
             tails = await self._store.live()
             primary = next((tail for tail in tails if tail.worker_id == 0), None)
             if primary is not None:
-                present = {tail.worker_id for tail in tails if tail.connected or tail.seq is not None}
+                present = {tail.worker_id for tail in tails if tail.connected or tail.started_seq is not None}
                 if present >= set(range(primary.worker_count)):
                     return
             await asyncio.sleep(_LOOK_SECONDS)

@@ -66,6 +66,11 @@ def parse_hosts(value: object) -> HostPage:
     return HostPage(hosts, len(found) - len(hosts), cursor)
 
 
+def host_origin(hostname: str, *, private: bool) -> str:
+    """Where a listed host is asked. ``private``: in development hosts with a port speak http."""
+    return f"{'http' if private and ':' in hostname else 'https'}://{hostname}"
+
+
 def is_wanted(repo: ListedRepo, cutoff_us: int | None) -> bool:
     """Whether a repo may hold what was created or changed at ``cutoff_us`` or later (None: everything is wanted).
 

@@ -14,8 +14,7 @@ from headwater.settings import NetworkSettings, RecordSettings, ServiceSettings
 class FirehoseSettings(ServiceSettings, NetworkSettings, RecordSettings):
     """What the service needs to know.
 
-    The history of all accounts is not in this version. It is a promise about the table's content, so asking for it
-    is refused rather than ignored.
+    History without a relay is refused rather than ignored: it is a promise about the table's content.
     """
 
     relay_urls: str = Field("", description="relays to follow, comma-separated; the first one that works is followed")
@@ -24,6 +23,9 @@ class FirehoseSettings(ServiceSettings, NetworkSettings, RecordSettings):
         32 * 1024 * 1024, ge=1, description="bytes of frames under way; above, the relay waits"
     )
     headwater_firehose_keys: int = Field(100_000, ge=1, description="signing keys of accounts held in memory")
+    headwater_crawl_waiting: int = Field(
+        2_000, ge=1, description="repos of the history that may wait for repo-backfill; above, the crawl waits"
+    )
     backfill_days: int = Field(0, ge=-1, le=3650, description="days of everybody's history; 0 is off, -1 is all")
 
     @field_validator("relay_urls")
@@ -37,14 +39,13 @@ class FirehoseSettings(ServiceSettings, NetworkSettings, RecordSettings):
         self.selection()
         return self
 
+    @model_validator(mode="after")
+    def _has_a_relay(self) -> Self:
+        if self.backfill_days and not self.relay_urls:
+            raise ValueError(f"BACKFILL_DAYS={self.backfill_days} needs a relay in RELAY_URLS")
+        return self
+
     def selection(self) -> Selection:
         """Which accounts and records this worker takes."""
         excluded = frozenset(split_list(self.exclude_dids))
         return Selection(self.worker_id, self.worker_count, self.collection_filter, excluded)
-
-    @field_validator("backfill_days")
-    @classmethod
-    def _no_history_yet(cls, value: int) -> int:
-        if value:
-            raise ValueError("the history of all accounts is not part of this version; set BACKFILL_DAYS=0")
-        return value

@@ -1,0 +1,49 @@
+"""Where in a relay's window a time is: bisection over seq, by the first event behind a cursor. Pure.
+
+Relays skip seqs, their windows move on while one searches, and a clock may be a little off: so what is looked for is
+an event that is surely older than the time and not much, from which on everything can be read.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from firehose_backfill.gaps import Place
+
+NEAR_US: Final = 120_000_000
+"""An event this much older than what is looked for is near enough."""
+
+
+class Bisection:
+    """Finds an event that is older than ``wanted_us`` (microseconds since 1970), among those before ``end_seq``.
+
+    Ask the relay for the first event behind ``cursor`` and say it to ``see``, until ``cursor`` is None. ``older`` is
+    then the event to read from; None when the window begins later than what is wanted. Without an ``end_seq`` only
+    the window's beginning is looked at.
+    """
+
+    def __init__(self, wanted_us: int, end_seq: int | None) -> None:
+        self._wanted_us = wanted_us
+        self._end = end_seq
+        self.older: Place | None = None
+        self.cursor: int | None = 0
+
+    def see(self, first: Place | None) -> None:
+        """The first event behind ``cursor``; None when there is none."""
+        asked = self.cursor
+        assert asked is not None
+        if first is not None and (self._end is None or first.seq <= self._end) and first.at_us < self._wanted_us:
+            self.older = first
+        elif asked == 0:
+            # Nothing is old enough, not even the window's beginning.
+            self.cursor = None
+            return
+        else:
+            self._end = asked
+        self.cursor = self._next()
+
+    def _next(self) -> int | None:
+        assert self.older is not None
+        if self._end is None or self._end - self.older.seq < 2 or self._wanted_us - self.older.at_us <= NEAR_US:
+            return None
+        return (self.older.seq + self._end) // 2
