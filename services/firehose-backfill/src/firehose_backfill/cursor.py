@@ -114,7 +114,8 @@ def start_cursor(saved: Mapping[CursorKey, Cursor], key: CursorKey) -> Cursor | 
         reached += cursors
         if len(cursors) == worker_count:
             break
-    return min(reached, key=lambda cursor: cursor.seq, default=own)
+    # Beside workers that began without it, a worker begins no later than they are.
+    return min(reached or at_relay.values(), key=lambda cursor: cursor.seq, default=own)
 
 
 def _layouts(saved: Iterable[tuple[CursorKey, Cursor]]) -> dict[int, list[Cursor]]:
