@@ -27,7 +27,8 @@ from headwater.service import Tasks
 class Bus:
     """The live lane as it lies in the stream, and what is beside it."""
 
-    def __init__(self, client: Client, js: JetStreamContext) -> None:
+    def __init__(self, url: str, client: Client, js: JetStreamContext) -> None:
+        self.url = url
         self.client = client
         self.js = js
 
@@ -62,7 +63,7 @@ async def bus(url: str) -> AsyncIterator[Bus]:
     try:
         js = client.jetstream()
         await apply_topology(js)
-        yield Bus(client, js)
+        yield Bus(url, client, js)
     finally:
         await client.close()
 
