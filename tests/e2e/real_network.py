@@ -18,6 +18,7 @@ import pytest
 
 HERE = Path(__file__).parent / "pds"
 _START_SECONDS = 60.0
+PASSWORD = "correct horse battery"
 
 
 def require_real_pds() -> None:
@@ -55,7 +56,7 @@ class RealNetwork:
     async def close(self) -> None:
         await self._http.aclose()
 
-    async def create_account(self, handle: str, password: str = "correct horse battery") -> Account:
+    async def create_account(self, handle: str, password: str = PASSWORD) -> Account:
         body = {"handle": handle, "password": password, "email": f"{handle}@example.test"}
         made = await self._post("com.atproto.server.createAccount", body, {})
         return Account(made["did"], made["handle"], made["accessJwt"])

@@ -358,7 +358,11 @@ async def test_the_api_is_described(gateway: RunningGateway) -> None:
     for status, response in post["responses"].items():
         if status != "202":
             assert set(response["content"]) == {PROBLEM}
-    assert (await gateway.client.get("/docs")).status_code == 200
+    docs = await gateway.client.get("/docs")
+    assert docs.status_code == 200
+    assert all(path in docs.text for path in schema["paths"])
+    assert "http://" not in docs.text.replace("http://127.0.0.1", "")
+    assert "https://" not in docs.text
     assert (await gateway.client.get("/user")).status_code == 200
     did = (await gateway.client.get("/.well-known/did.json")).json()
     assert did["id"] == "did:web:gateway.test"

@@ -103,10 +103,10 @@ async def test_a_rolled_back_group_leaves_the_chain_as_it_was(tables: asyncpg.Co
 
 async def test_replayed_commits_write_rows_and_leave_the_chain(tables: asyncpg.Connection) -> None:
     await write_events(tables, [chained(5, 4, put=rows({A: 5}))])
-    await write_events(tables, [chained(2, 1, put=rows({A: 2, B: 2})), chained(3, 1)], replayed=True)
+    await write_events(tables, [chained(3, 2, put=rows({A: 2, B: 2})), chained(4, 3)], replayed=True)
     repo = await state(tables)
     assert (repo["sync_state"], repo["rev"], repo["data"]) == ("synchronized", rev(5), "data 5")
-    assert repo["tracked_from"] == 2
+    assert repo["tracked_from"] == 3
     assert await stored(tables) == {A: 5, B: 2}
 
 

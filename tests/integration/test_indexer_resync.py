@@ -101,7 +101,7 @@ async def test_what_is_out_of_step_is_asked_for_once_in_a_while(
         assert repo["resync_at"] - before >= seconds * 1_000_000
     [request] = await requests(js)  # the others found it waiting
     assert (request.did, request.lane, request.requested_by) == (DID, RequestLane.RESYNC, "system")
-    assert request.cutoff_us == 100
+    assert request.cutoff_us == 100 - 600_000_000
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -114,12 +114,12 @@ async def test_the_scope_is_what_the_table_is_to_hold(
     await make_due(tables)
     assert await resyncs.file_due() == 1
     [request] = await requests(js)
-    assert (request.cutoff_us, request.days) == ((None, 0) if whole else (100, 3650))
+    assert (request.cutoff_us, request.days) == ((None, 0) if whole else (100 - 600_000_000, 3650))
 
 
 async def test_who_is_not_active_or_opted_out_is_not_asked_for(resyncs: Resyncs, tables: asyncpg.Connection) -> None:
     gone, out = "did:plc:gggggggggggggggggggggggg", "did:plc:oooooooooooooooooooooooo"
-    await tables.execute("INSERT INTO account_setting (did, opted_out) VALUES ($1, true)", out)
+    await tables.execute("INSERT INTO repo (did, opted_out) VALUES ($1, true)", out)
     await write_events(tables, [broken(gone), broken(out)])
     await write_events(tables, [LiveAccount(did=gone, seq=2, at_us=200, active=False, status="deactivated")])
     await make_due(tables)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import permutations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -138,12 +139,22 @@ def test_what_the_replay_may_still_bring_is_known() -> None:
     assert (one.sync_state, one.rev) == ("synchronized", rev(4))
 
 
-def test_replayed_commits_from_before_the_first_live_one_break_nothing() -> None:
+def test_what_comes_before_the_first_live_commit_has_to_lead_up_to_it() -> None:
     one = repo()
     follow(one, commit(9))
-    for number in (2, 3, 7):
+    for number in (5, 6, 7):
         assert follow(one, commit(number), replayed=True)
+        assert (one.sync_state, one.desync_reason) == ("desynchronized", Desync.AWAITS_REPLAY)
+    follow(one, commit(8), replayed=True)
     assert (one.sync_state, one.rev, one.data) == ("synchronized", rev(9), "data 9")
+
+
+def test_a_commit_that_the_replay_does_not_bring_is_missed() -> None:
+    one = repo()
+    follow(one, commit(9))
+    for number in (5, 7, 8):
+        follow(one, commit(number), replayed=True)
+    assert (one.sync_state, one.desync_rev) == ("desynchronized", rev(8))
 
 
 @pytest.mark.parametrize(("at", "state"), [(3, "desynchronized"), (4, "synchronized"), (6, "synchronized")])
@@ -164,7 +175,7 @@ def test_a_snapshot_at_the_other_end_of_the_gap_closes_it() -> None:
 
 def test_a_narrower_snapshot_does_not_mend() -> None:
     one = repo(1)
-    one.tracked_from = NOW - 100
+    one.tracked_from = NOW - 100 + 600 * SECOND
     follow(one, commit(4, 2))
     catch_up(one, end(5, cutoff_us=NOW - 50), one.kept_from)
     assert one.sync_state == "desynchronized"
@@ -264,3 +275,15 @@ def test_an_identity_that_is_older_changes_nothing() -> None:
     assert (one.handle, one.pds) == ("two.test", "https://2.test")
     follow_identity(one, LiveIdentity(did=DID, seq=1, at_us=3), NOW)
     assert (one.handle, one.pds) == (None, "https://2.test")
+
+
+def test_of_commits_that_undid_themselves_all_have_to_come_if_one_does() -> None:
+    one = repo(1)
+    # 2 and 3 were missed, and 3 leads back to where 1 was.
+    last = msgspec.structs.replace(commit(4), prev_data="data 1")
+    follow(one, last)
+    assert one.sync_state == "synchronized"
+    follow(one, commit(2))
+    assert (one.sync_state, one.desync_reason) == ("desynchronized", Desync.GAP)
+    follow(one, msgspec.structs.replace(commit(3), data="data 1"))
+    assert one.sync_state == "synchronized"

@@ -39,6 +39,15 @@ _DNS_CACHE_SECONDS = 60
 _HEADERS_TIMEOUT = 30.0
 _ERROR_BODY = 16 * 1024
 _CLOSE_TIMEOUT = 2.0
+_JSON = "application/json, */*"
+
+
+class _Request(NamedTuple):
+    """What is asked beside the URL: a GET, or a POST where there is a form."""
+
+    headers: Mapping[str, str]
+    form: Mapping[str, str] | None = None
+    redirects: int = _MAX_REDIRECTS
 
 
 class Answer(NamedTuple):
@@ -134,7 +143,7 @@ class GuardedResolver(AbstractResolver):
 
 
 class GuardedHttp:
-    """GET requests and websockets within an egress policy. Use it as an async context manager; one for a process.
+    """Requests within an egress policy: GET, POST of forms, websockets. An async context manager; one for a process.
 
     ``max_connections`` bounds sockets; limits per host are the caller's. The trust store for TLS is
     OpenSSL's (SSL_CERT_FILE adds to it, RFC 5280 names are checked).
@@ -185,24 +194,40 @@ class GuardedHttp:
             await self._session.close()
             self._session = None
 
-    async def get(self, url: str, *, max_bytes: int = 256 * 1024, total_timeout: float = 10.0) -> Answer:
+    async def get(
+        self, url: str, *, max_bytes: int = 256 * 1024, total_timeout: float = 10.0, redirects: int = _MAX_REDIRECTS
+    ) -> Answer:
         """A whole response; ``total_timeout`` in seconds covers everything. Errors as in `stream`.
 
         A body above ``max_bytes`` is InvalidInputError(RESPONSE_MALFORMED).
         """
-        limits = BodyLimits(max_bytes, total_timeout, total_timeout, min_rate=0, too_large=Reason.RESPONSE_MALFORMED)
-        async with self._open(url, limits, "application/json, */*") as answer:
+        request = _Request({"Accept": _JSON}, redirects=redirects)
+        async with self._open(url, _whole(max_bytes, total_timeout), request) as answer:
             return Answer(answer.status, answer.headers, await answer.read())
 
-    async def get_json(self, url: str, *, max_bytes: int = 256 * 1024, total_timeout: float = 10.0) -> JsonAnswer:
+    async def get_json(
+        self, url: str, *, max_bytes: int = 256 * 1024, total_timeout: float = 10.0, redirects: int = _MAX_REDIRECTS
+    ) -> JsonAnswer:
         """A whole response as JSON. Errors as in `get`; a success that is not JSON is RESPONSE_MALFORMED."""
-        status, headers, body = await self.get(url, max_bytes=max_bytes, total_timeout=total_timeout)
-        try:
-            return JsonAnswer(status, headers, orjson.loads(body))
-        except orjson.JSONDecodeError as error:
-            if status >= 300:
-                return JsonAnswer(status, headers, None)
-            raise InvalidInputError(Reason.RESPONSE_MALFORMED, f"no JSON from {URL(url).raw_host}") from error
+        answer = await self.get(url, max_bytes=max_bytes, total_timeout=total_timeout, redirects=redirects)
+        return _as_json(url, answer)
+
+    async def post_form(
+        self,
+        url: str,
+        form: Mapping[str, str],
+        headers: Mapping[str, str],
+        *,
+        max_bytes: int = 256 * 1024,
+        total_timeout: float = 10.0,
+    ) -> JsonAnswer:
+        """POST a form; the whole response as JSON, None where it is empty. A form holds secrets, so no redirect is
+        followed. Errors as in `get_json`.
+        """
+        request = _Request({"Accept": _JSON, **headers}, form, redirects=0)
+        async with self._open(url, _whole(max_bytes, total_timeout), request) as answer:
+            body = await answer.read()
+            return _as_json(url, Answer(answer.status, answer.headers, body or b"null"))
 
     @asynccontextmanager
     async def stream(
@@ -224,7 +249,7 @@ class GuardedHttp:
         ``retry_after`` when the server named a time. Other statuses are the caller's to judge.
         """
         limits = BodyLimits(max_bytes, total_timeout, idle_timeout, min_rate, rate_window)
-        async with self._open(url, limits, accept) as answer:
+        async with self._open(url, limits, _Request({"Accept": accept})) as answer:
             yield answer
 
     @asynccontextmanager
@@ -255,9 +280,9 @@ class GuardedHttp:
                 await socket.close()
 
     @asynccontextmanager
-    async def _open(self, url: str, limits: BodyLimits, accept: str) -> AsyncIterator[StreamedAnswer]:
+    async def _open(self, url: str, limits: BodyLimits, request: _Request) -> AsyncIterator[StreamedAnswer]:
         deadline = asyncio.get_running_loop().time() + limits.total_timeout
-        response = await self._follow(self.policy.check_url(url), accept, deadline)
+        response = await self._follow(self.policy.check_url(url), request, deadline)
         try:
             _raise_transient(response)
             yield StreamedAnswer(response, limits, deadline)
@@ -265,23 +290,24 @@ class GuardedHttp:
             # Not release(): what is left of an endless body must not be drained into the pool.
             response.close()
 
-    async def _follow(self, url: URL, accept: str, deadline: float) -> aiohttp.ClientResponse:
-        for _ in range(_MAX_REDIRECTS + 1):
-            response = await self._request(url, accept, deadline)
+    async def _follow(self, url: URL, request: _Request, deadline: float) -> aiohttp.ClientResponse:
+        for _ in range(request.redirects + 1):
+            response = await self._request(url, request, deadline)
             location = response.headers.get("Location")
             if response.status not in _REDIRECTS or location is None:
                 return response
             response.close()
             url = self.policy.check_redirect(url, location)
-        raise InvalidInputError(Reason.HOST_FORBIDDEN, f"more than {_MAX_REDIRECTS} redirects from {url.raw_host}")
+        raise InvalidInputError(Reason.HOST_FORBIDDEN, f"more than {request.redirects} redirects from {url.raw_host}")
 
-    async def _request(self, url: URL, accept: str, deadline: float) -> aiohttp.ClientResponse:
+    async def _request(self, url: URL, request: _Request, deadline: float) -> aiohttp.ClientResponse:
         session = self._opened()
-        headers = {"Accept": accept, "Accept-Encoding": "identity"}
+        method = "GET" if request.form is None else "POST"
+        headers = {**request.headers, "Accept-Encoding": "identity"}
         by = min(deadline, asyncio.get_running_loop().time() + _HEADERS_TIMEOUT)
         try:
             async with asyncio.timeout_at(by):
-                return await session.get(url, headers=headers, allow_redirects=False)
+                return await session.request(method, url, headers=headers, data=request.form, allow_redirects=False)
         except NETWORK_ERRORS as error:
             raise TransientError(f"{url.raw_host}: {type(error).__name__}") from error
 
@@ -296,6 +322,19 @@ class GuardedHttp:
         # aiohttp follows redirects of websocket handshakes by itself.
         self.policy.check_url(request.url)
         return await handler(request)
+
+
+def _whole(max_bytes: int, total_timeout: float) -> BodyLimits:
+    return BodyLimits(max_bytes, total_timeout, total_timeout, min_rate=0, too_large=Reason.RESPONSE_MALFORMED)
+
+
+def _as_json(url: str, answer: Answer) -> JsonAnswer:
+    try:
+        return JsonAnswer(answer.status, answer.headers, orjson.loads(answer.body))
+    except orjson.JSONDecodeError as error:
+        if answer.status >= 300:
+            return JsonAnswer(answer.status, answer.headers, None)
+        raise InvalidInputError(Reason.RESPONSE_MALFORMED, f"no JSON from {URL(url).raw_host}") from error
 
 
 def _raise_transient(response: aiohttp.ClientResponse) -> None:

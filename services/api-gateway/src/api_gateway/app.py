@@ -12,15 +12,21 @@ from starlette.types import Receive, Scope, Send
 from api_gateway import problems
 from api_gateway.abandoned_cars import sweep_abandoned
 from api_gateway.acceptance import Acceptance
+from api_gateway.auth.browser import Browsers
+from api_gateway.auth.login import Logins
+from api_gateway.auth.login_limits import LoginLimits
 from api_gateway.auth.operator import load_operator_token
 from api_gateway.auth.service_auth import ServiceAuth
+from api_gateway.auth.site import Site
 from api_gateway.bounded_body import BoundedBody
 from api_gateway.bus import Bus
 from api_gateway.follow import Followers
 from api_gateway.gateway import Gateway
 from api_gateway.metrics import Measured
+from api_gateway.oauth.client_key import load_client_key
+from api_gateway.panel.errors import error_page
 from api_gateway.readiness import SERVICE, stack_readiness, watch_stack
-from api_gateway.routes import admin, firehose, imports, pages, user
+from api_gateway.routes import admin, assets, firehose, imports, login, pages, panel, user
 from api_gateway.security_headers import SecurityHeaders
 from api_gateway.settings import GatewaySettings
 from headwater.dns_lookup import DnsLookup
@@ -33,9 +39,10 @@ from headwater.service import Tasks, nats_broker
 _DESCRIPTION = """
 Ask for backfills of AT Protocol accounts and follow them.
 
-Users send a service-auth token (`com.atproto.server.getServiceAuth`) whose `aud` is this gateway's DID, see
-`/.well-known/did.json`, and whose `lxm` is the route's method, `x-lxm` below. A token for a POST or DELETE is good
-for one request; one for a GET until it expires. Operators send the token in `HEADWATER_HOME/operator-token`.
+Users log in at `/user` in a browser, whose session then opens the routes below too, or send a service-auth token
+(`com.atproto.server.getServiceAuth`) whose `aud` is this gateway's DID, see `/.well-known/did.json`, and whose `lxm`
+is the route's method, `x-lxm` below. A token for a POST or DELETE is good for one request; one for a GET until it
+expires. Operators send the token in `HEADWATER_HOME/operator-token`.
 
 Whatever is refused is said in a problem document (RFC 9457); its `reason` is for programs.
 """
@@ -55,20 +62,25 @@ class _Endpoint:
 def create_app(settings: GatewaySettings, tasks: Tasks) -> FastAPI:
     """The gateway as an ASGI application. ``tasks`` run beside it.
 
-    Raises InvariantError and OSError when the operators' token cannot be made or read.
+    Raises InvariantError and OSError when the operators' token, or the OAuth client's key, cannot be made or read.
     """
     operator = load_operator_token(settings.headwater_home)
+    site = _site(settings)
     readiness = stack_readiness()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         bus = Bus(nats_broker(settings, SERVICE))
-        async with _identity_resolver(settings) as resolver:
+        async with _network(settings) as (http, resolver):
             app.state.gateway = Gateway(
                 settings=settings,
                 bus=bus,
                 acceptance=Acceptance(bus, tasks),
                 users=ServiceAuth(settings.did, resolver, bus),
+                site=site,
+                browsers=Browsers(bus, site),
+                logins=Logins(bus, http, resolver),
+                login_limits=LoginLimits(),
                 operator=operator,
                 resolver=resolver,
                 followers=Followers(),
@@ -86,13 +98,15 @@ def create_app(settings: GatewaySettings, tasks: Tasks) -> FastAPI:
         version="0.1.0",
         lifespan=lifespan,
         redoc_url=None,
-        docs_url="/docs",
+        docs_url=None,
     )
-    for router in (user.router, imports.router, admin.router, firehose.router, pages.router):
+    for router in (user.router, imports.router, admin.router, firehose.router):
+        app.include_router(router)
+    for router in (login.router, panel.router, pages.router, assets.router):
         app.include_router(router)
     for path, endpoint in health_routes(SERVICE, readiness):
         app.router.routes.append(Route(path, _Endpoint(endpoint), include_in_schema=False))
-    problems.install(app)
+    problems.install(app, page=error_page)
     # The last one added is the outermost.
     app.add_middleware(BoundedBody, streamed=(imports.PATH,))
     app.add_middleware(SecurityHeaders)
@@ -100,9 +114,16 @@ def create_app(settings: GatewaySettings, tasks: Tasks) -> FastAPI:
     return app
 
 
+def _site(settings: GatewaySettings) -> Site:
+    url = settings.gateway_public_url
+    confidential = url is not None and url.startswith("https://")
+    return Site(url, load_client_key(settings.headwater_home) if confidential else None)
+
+
 @asynccontextmanager
-async def _identity_resolver(settings: GatewaySettings) -> AsyncIterator[IdentityResolver]:
+async def _network(settings: GatewaySettings) -> AsyncIterator[tuple[GuardedHttp, IdentityResolver]]:
     trusted = [url for url in (settings.plc_url, settings.handle_resolver_url) if url]
     policy = egress_policy(allow_private_hosts=settings.allow_private_hosts, trusted_origins=trusted)
     async with GuardedHttp(policy, max_connections=64) as http:
-        yield IdentityResolver(http, settings.plc_url, DnsLookup(), handle_resolver_url=settings.handle_resolver_url)
+        handles = settings.handle_resolver_url
+        yield http, IdentityResolver(http, settings.plc_url, DnsLookup(), handle_resolver_url=handles)

@@ -95,6 +95,16 @@ class Bus:
         return self._bucket(streams.BUCKET_TOKENS)
 
     @property
+    def logins(self) -> KeyValue:
+        """Logins that wait for their callback. Raises Problem 503."""
+        return self._bucket(streams.BUCKET_LOGINS)
+
+    @property
+    def sessions(self) -> KeyValue:
+        """Browsers that are logged in. Raises Problem 503."""
+        return self._bucket(streams.BUCKET_SESSIONS)
+
+    @property
     def control(self) -> KeyValue:
         """What operators switched. Raises Problem 503."""
         return self._bucket(streams.BUCKET_CONTROL)

@@ -54,14 +54,24 @@ class Followers:
 
 def event_stream(bus: Bus, followers: Followers, who: str, did: str, job_id: str) -> EventSourceResponse:
     """The job's events for ``who``. Raises Problem 429."""
+
+    async def events() -> AsyncIterator[dict[str, str]]:
+        async for status in changes(bus, did, job_id):
+            yield {"data": status}
+
+    return stream_of(events(), followers, who)
+
+
+def stream_of(events: AsyncIterator[dict[str, str]], followers: Followers, who: str) -> EventSourceResponse:
+    """Events (``data``, and ``event`` where it has a name) as a response to ``who``. Raises Problem 429."""
     followers.check(who)
 
-    async def events() -> AsyncIterator[dict[str, str | int]]:
+    async def placed() -> AsyncIterator[dict[str, str | int]]:
         with followers.place(who):
-            async for status in changes(bus, did, job_id):
-                yield {"data": status, "retry": _RECONNECT_MS}
+            async for event in events:
+                yield {**event, "retry": _RECONNECT_MS}
 
-    return EventSourceResponse(events(), ping=HEARTBEAT_SECONDS, sep="\n", send_timeout=_SEND_SECONDS)
+    return EventSourceResponse(placed(), ping=HEARTBEAT_SECONDS, sep="\n", send_timeout=_SEND_SECONDS)
 
 
 async def changes(bus: Bus, did: str, job_id: str) -> AsyncIterator[str]:

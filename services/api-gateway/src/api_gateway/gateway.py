@@ -9,7 +9,11 @@ from fastapi import Depends, Request
 
 from api_gateway.acceptance import Acceptance
 from api_gateway.auth.account import Authenticator
+from api_gateway.auth.browser import Browsers
+from api_gateway.auth.login import Logins
+from api_gateway.auth.login_limits import LoginLimits
 from api_gateway.auth.operator import OperatorToken
+from api_gateway.auth.site import Site
 from api_gateway.bus import Bus
 from api_gateway.follow import Followers
 from api_gateway.settings import GatewaySettings
@@ -25,6 +29,10 @@ class Gateway:
     bus: Bus
     acceptance: Acceptance
     users: Authenticator
+    site: Site
+    browsers: Browsers
+    logins: Logins
+    login_limits: LoginLimits
     operator: OperatorToken
     resolver: IdentityResolver
     followers: Followers

@@ -23,6 +23,12 @@ VERDICTS = Counter(
     "Requests for backfills by outcome. Many job_running or cooldown: a client asks in a loop.",
     ["requested_by", "outcome"],
 )
+LOGINS = Counter(
+    "headwater_gateway_logins",
+    "Logins in a browser by outcome. Many login_refused or no_oauth: a host is out of order; many other_browser, "
+    "login_used or issuer_mismatch: somebody tries to steal logins.",
+    ["outcome"],
+)
 OPEN = Gauge("headwater_gateway_open_requests", "Requests in progress, event streams among them.")
 
 

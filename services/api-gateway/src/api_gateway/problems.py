@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from api_gateway.oauth.errors import OAuthError, OAuthReason
 from headwater.errors import InvalidInputError, InvariantError, Reason, TransientError
 
 log = logging.getLogger("api_gateway")
@@ -69,6 +70,11 @@ class Problem(Exception):  # noqa: N818 (the RFC's word)
             # Rounded up: who comes back at the second named must not be early.
             self.headers["Retry-After"] = str(max(1, int(-(-retry_after // 1))))
 
+    def with_headers(self, headers: Mapping[str, str]) -> Problem:
+        """The same problem with further headers."""
+        self.headers.update(headers)
+        return self
+
     def response(self) -> Response:
         """The document as an HTTP response."""
         document = {
@@ -102,59 +108,77 @@ def documented(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
     return {status.value: {"description": status.phrase, "content": content} for status in statuses}
 
 
-def install(app: FastAPI) -> None:
-    """Make every error that a route can raise a problem document."""
-    app.add_exception_handler(Problem, _of_problem)
+EXPECTED = (Problem, OAuthError, InvalidInputError, TransientError, nats.errors.Error)
+"""What a route may raise: nothing of it is a defect."""
+
+_OF_OAUTH = {
+    OAuthReason.NO_OAUTH: HTTPStatus.UNPROCESSABLE_ENTITY,
+    OAuthReason.LOGIN_REFUSED: HTTPStatus.BAD_GATEWAY,
+    OAuthReason.ISSUER_MISMATCH: HTTPStatus.FORBIDDEN,
+    OAuthReason.ACCOUNT_MISMATCH: HTTPStatus.FORBIDDEN,
+}
+
+Page = Callable[[Request, "Problem"], Response | None]
+"""A problem as a page for the browser that asked; None where no page was asked for."""
+
+
+def install(app: FastAPI, page: Page) -> None:
+    """Make every error that a route can raise a problem document, or a page where a browser wants one."""
+    app.state.problem_page = page
+    for expected in EXPECTED:
+        app.add_exception_handler(expected, _of_expected)
     app.add_exception_handler(RequestValidationError, _of_bad_request)
     app.add_exception_handler(HTTPException, _of_http_exception)
-    app.add_exception_handler(nats.errors.Error, _of_bus)
-    app.add_exception_handler(InvalidInputError, _of_invalid_input)
-    app.add_exception_handler(TransientError, _of_transient)
     app.add_exception_handler(InvariantError, _of_defect)
     app.add_exception_handler(Exception, _of_defect)
 
 
-async def _of_problem(_: Request, error: Exception) -> Response:
-    assert isinstance(error, Problem)
-    return error.response()
+def problem_of(error: Exception) -> Problem:
+    """What is said of an error that a route may raise: the error itself, where it is a problem."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, OAuthError):
+        return Problem(_OF_OAUTH[error.reason], error.reason.value, error.detail)
+    if isinstance(error, InvalidInputError):
+        status = HTTPStatus.NOT_FOUND if error.reason in _NOT_FOUND else HTTPStatus.UNPROCESSABLE_ENTITY
+        return Problem(status, error.reason.value, error.detail or error.reason.value)
+    if isinstance(error, TransientError):
+        return unavailable(error.detail, retry_after=error.retry_after)
+    log.warning("the bus did not answer: %s", error)
+    return unavailable("the message bus does not answer")
 
 
-async def _of_bad_request(_: Request, error: Exception) -> Response:
+async def _of_expected(request: Request, error: Exception) -> Response:
+    return _answer(request, problem_of(error))
+
+
+def _answer(request: Request, problem: Problem) -> Response:
+    page: Page = request.app.state.problem_page
+    return page(request, problem) or problem.response()
+
+
+async def _of_bad_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     found = [
         {"field": ".".join(str(part) for part in item["loc"]), "problem": item["msg"], "kind": item["type"]}
         for item in error.errors()[:_MAX_ERRORS]
     ]
     said = "; ".join(f"{item['field']}: {item['problem']}" for item in found)
-    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_input", said, extensions={"errors": found}).response()
+    return _answer(
+        request, Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_input", said, extensions={"errors": found})
+    )
 
 
-async def _of_http_exception(_: Request, error: Exception) -> Response:
+async def _of_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     if status is HTTPStatus.BAD_REQUEST:
         # FastAPI's word for a body that no JSON parser can read.
-        return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_input", "the body is not JSON").response()
+        return _answer(request, Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_input", "the body is not JSON"))
     reason = status.phrase.lower().replace(" ", "_")
-    return Problem(status, reason, status.description or status.phrase, headers=error.headers).response()
+    return _answer(request, Problem(status, reason, status.description or status.phrase, headers=error.headers))
 
 
-async def _of_bus(_: Request, error: Exception) -> Response:
-    log.warning("the bus did not answer: %s", error)
-    return unavailable("the message bus does not answer").response()
-
-
-async def _of_invalid_input(_: Request, error: Exception) -> Response:
-    assert isinstance(error, InvalidInputError)
-    status = HTTPStatus.NOT_FOUND if error.reason in _NOT_FOUND else HTTPStatus.UNPROCESSABLE_ENTITY
-    return Problem(status, error.reason.value, error.detail or error.reason.value).response()
-
-
-async def _of_transient(_: Request, error: Exception) -> Response:
-    assert isinstance(error, TransientError)
-    return unavailable(error.detail, retry_after=error.retry_after).response()
-
-
-async def _of_defect(_: Request, error: Exception) -> Response:
+async def _of_defect(request: Request, error: Exception) -> Response:
     log.error("a request met a defect", exc_info=error)
-    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "the log says what happened").response()
+    return _answer(request, Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "the log says what happened"))

@@ -38,6 +38,9 @@ def follow_account(repo: Repo, account: LiveAccount, now_us: int) -> bool:
         desynchronize(repo, Desync.RETURNED, repo.rev or "", now_us)
     if status != "deleted" or before == "deleted":
         return False
+    # The replay may tell of it late, when the account has been there again for long. Then the rows that go are of the
+    # new repo, and only a snapshot that holds them all may end the desynchronization.
+    desynchronize(repo, Desync.RETURNED, repo.rev or "", now_us)
     delete_account(repo, at)
     return True
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Sequence
 from typing import Final
 
 import asyncpg
@@ -26,6 +25,7 @@ from headwater.clock import DAY_US, now_us
 from headwater.errors import TransientError
 from indexer import metrics
 from indexer.database import Database, translated
+from indexer.state import kept_from
 from indexer.statements import SQL
 from indexer.sync_rules import RESYNC_SECONDS
 
@@ -72,7 +72,8 @@ class Resyncs:
 
     async def _file(self, row: asyncpg.Record, now: int) -> bool:
         """Ask for one repo; whether it was asked for, now or before."""
-        request = resync_request(row["did"], _cutoff(row), now)
+        cutoff_us = kept_from(row["floor_rev"], row["scoped_cutoff"], row["tracked_from"])
+        request = resync_request(row["did"], cutoff_us, now)
         subject = request_subject(request.lane, request.did)
         try:
             await self._js.publish(
@@ -119,10 +120,3 @@ def resync_request(did: str, cutoff_us: int | None, now: int) -> BackfillRequest
         requested_by="system",
         actor=did,
     )
-
-
-def _cutoff(row: asyncpg.Record) -> int | None:
-    if row["floor_rev"] is not None:
-        return None
-    times: Sequence[int] = [at for at in (row["scoped_cutoff"], row["tracked_from"]) if at is not None]
-    return min(times, default=None)

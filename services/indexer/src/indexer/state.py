@@ -26,6 +26,18 @@ class Track(StrEnum):
     """No further ones."""
 
 
+_OLDER_US = 600_000_000
+"""A record is a little older than the event that tells of it."""
+
+
+def kept_from(floor_rev: str | None, scoped_cutoff: int | None, tracked_from: int | None) -> int | None:
+    """The effective time from which on the table is to hold a repo's records; None is all time."""
+    if floor_rev is not None:
+        return None
+    times = [] if tracked_from is None else [tracked_from - _OLDER_US]
+    return min(times if scoped_cutoff is None else [*times, scoped_cutoff], default=None)
+
+
 class Repo(msgspec.Struct, kw_only=True):
     """A row of ``repo``. Times in microseconds since 1970.
 
@@ -79,9 +91,7 @@ class Repo(msgspec.Struct, kw_only=True):
     @property
     def kept_from(self) -> int | None:
         """The effective time from which on the table is to hold the repo's records; None is all time."""
-        if self.floor_rev is not None:
-            return None
-        return min((at for at in (self.scoped_cutoff, self.tracked_from) if at is not None), default=None)
+        return kept_from(self.floor_rev, self.scoped_cutoff, self.tracked_from)
 
     @property
     def pending_rev(self) -> str | None:

@@ -4,7 +4,7 @@ Sources: https://atproto.com/specs/sync#commit-validation and ``headwater.chain`
 
 A repo that is out of step stays so until a snapshot at ``desync_rev`` or above is in the table. One gap between two
 commits is remembered with both its ends: after a crash, and while a replay runs, commits come late, and when they
-fill the gap nothing has to be fetched.
+fill the gap nothing has to be fetched. So it is with what comes before the first commit that was seen.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Desync(StrEnum):
     GAP = "gap"
     """A commit does not continue what is stored."""
     AWAITS_REPLAY = "awaits_replay"
-    """The same, but the replay has come to the commit before it only: it may bring what is missing."""
+    """The same, but the replay may still bring what is missing: it has not come to the commit before."""
     SYNC = "sync"
     """A ``#sync`` disagrees."""
     DROPPED = "dropped"
@@ -55,10 +55,13 @@ def follow_commit(repo: Repo, commit: LiveCommit, *, replayed: bool, now_us: int
         return False
     verdict = judge(StoredRepo(repo.rev, repo.data), commit)
     if verdict is Verdict.DROP:
-        _fill_gap(repo, commit)
+        _fill_gap(repo, commit, replayed=replayed, now_us=now_us)
         return True
-    if verdict is Verdict.DESYNC:
+    is_next = commit.since == repo.rev or (replayed and repo.rev is None)
+    if verdict is Verdict.DESYNC or (not is_next and repo.sync_state == "desynchronized"):
         _open_gap(repo, commit, replayed=replayed, now_us=now_us)
+    elif not is_next:
+        _note_gap(repo, commit)
     repo.rev, repo.data, repo.rev_by_replay = commit.rev, commit.data, replayed
     return True
 
@@ -107,14 +110,17 @@ def catch_up(repo: Repo, end: SnapshotEnd, kept_from: int | None) -> None:
 
     Call it before the snapshot's rev becomes the repo's.
     """
-    if repo.sync_state == "synchronized" or not _reaches(end, kept_from):
-        return
-    claim_only = repo.desync_reason not in set(Desync) and repo.resync_tries >= _CLAIMS_TRIED
-    if end.rev >= (repo.desync_rev or "") or claim_only:
-        _synchronize(repo)
-    elif repo.gap_rev is not None and end.rev >= repo.gap_rev:
-        repo.gap_rev, repo.gap_data = end.rev, end.data or None
-        _close_gap(repo)
+    if repo.sync_state == "desynchronized" and _reaches(end, kept_from):
+        claim_only = repo.desync_reason not in set(Desync) and repo.resync_tries >= _CLAIMS_TRIED
+        if end.rev >= (repo.desync_rev or "") or claim_only:
+            _synchronize(repo)
+        elif repo.gap_since is not None and (repo.gap_rev or "") <= end.rev <= repo.gap_since:
+            repo.gap_rev, repo.gap_data = end.rev, end.data or None
+            _close_gap(repo)
+    if repo.sync_state == "synchronized" and not end.whole and end.rev > (repo.rev or ""):
+        # No floor drops what comes late from before it, so that has to lead up to it.
+        repo.gap_rev, repo.gap_data = repo.rev, repo.data
+        repo.gap_since, repo.gap_prev_data = end.rev, end.data or None
 
 
 def forget_chain(repo: Repo) -> None:
@@ -143,31 +149,48 @@ def _reaches(end: SnapshotEnd, kept_from: int | None) -> bool:
     return end.whole or (kept_from is not None and end.cutoff_us is not None and end.cutoff_us <= kept_from)
 
 
+def _note_gap(repo: Repo, commit: LiveCommit) -> None:
+    """Between what is stored and ``commit`` there were others, which nobody misses: they come before all that is
+    stored, or have undone themselves. But if one comes late, the others have to come as well."""
+    repo.gap_rev, repo.gap_data = repo.rev, repo.data
+    repo.gap_since, repo.gap_prev_data = commit.since, commit.prev_data
+
+
 def _open_gap(repo: Repo, commit: LiveCommit, *, replayed: bool, now_us: int) -> None:
-    awaits_replay = repo.rev_by_replay and not replayed
     is_first = repo.sync_state == "synchronized"
-    desynchronize(repo, Desync.AWAITS_REPLAY if awaits_replay and is_first else Desync.GAP, commit.rev, now_us)
+    awaits_replay = is_first and repo.rev_by_replay and not replayed
+    desynchronize(repo, Desync.AWAITS_REPLAY if awaits_replay else Desync.GAP, commit.rev, now_us)
     if is_first:
-        repo.gap_rev, repo.gap_data = repo.rev, repo.data
-        repo.gap_since, repo.gap_prev_data = commit.since, commit.prev_data
+        _note_gap(repo, commit)
     else:
         _forget_gap(repo)  # of two gaps neither is mended by commits
 
 
-def _fill_gap(repo: Repo, commit: LiveCommit) -> None:
-    if repo.gap_rev is None or judge(StoredRepo(repo.gap_rev, repo.gap_data), commit) is not Verdict.APPLY:
+def _fill_gap(repo: Repo, commit: LiveCommit, *, replayed: bool, now_us: int) -> None:
+    if repo.gap_since is None or not (repo.gap_rev or "") < commit.rev <= repo.gap_since:
         return
-    repo.gap_rev, repo.gap_data = commit.rev, commit.data
-    _close_gap(repo)
+    if repo.gap_rev is None or _follows(repo, commit):
+        repo.gap_rev, repo.gap_data = commit.rev, commit.data
+        if _close_gap(repo):
+            return
+    if repo.sync_state == "synchronized":
+        desynchronize(repo, Desync.AWAITS_REPLAY if replayed else Desync.GAP, repo.gap_since, now_us)
 
 
-def _close_gap(repo: Repo) -> None:
-    if repo.gap_data is not None and repo.gap_prev_data is not None:
-        closed = repo.gap_data == repo.gap_prev_data
-    else:
-        closed = repo.gap_rev == repo.gap_since
-    if closed:
-        _synchronize(repo)
+def _follows(repo: Repo, commit: LiveCommit) -> bool:
+    """Whether a commit is the next one above what is known below the gap: here nothing may be left out."""
+    return commit.since == repo.gap_rev and (
+        commit.prev_data is None or repo.gap_data is None or commit.prev_data == repo.gap_data
+    )
+
+
+def _close_gap(repo: Repo) -> bool:
+    if repo.gap_rev != repo.gap_since:
+        return False
+    if repo.gap_data is not None and repo.gap_prev_data is not None and repo.gap_data != repo.gap_prev_data:
+        return False
+    _synchronize(repo)
+    return True
 
 
 def _synchronize(repo: Repo) -> None:

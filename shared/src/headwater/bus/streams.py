@@ -40,6 +40,8 @@ BUCKET_CONTROL = "control"
 BUCKET_WORKERS = "workers"
 BUCKET_LEASES = "leases"
 BUCKET_TOKENS = "tokens"
+BUCKET_LOGINS = "logins"
+BUCKET_SESSIONS = "sessions"
 OBJECTS_IMPORTS = "imports"
 
 _MIB = 1024 * 1024
@@ -122,6 +124,16 @@ BUCKETS: tuple[KeyValueConfig, ...] = (
         description="service-auth tokens seen, against replay",
         ttl=3_900,
         storage=StorageType.FILE,
+    ),
+    KeyValueConfig(
+        # In memory: what it holds is secret for ten minutes, and worthless after.
+        bucket=BUCKET_LOGINS,
+        description="logins that wait for their callback",
+        ttl=600,
+        storage=StorageType.MEMORY,
+    ),
+    KeyValueConfig(
+        bucket=BUCKET_SESSIONS, description="browsers that are logged in", ttl=7 * 86_400, storage=StorageType.FILE
     ),
 )
 

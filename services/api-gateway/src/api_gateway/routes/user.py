@@ -9,16 +9,14 @@ from fastapi import APIRouter, Depends, Query
 from sse_starlette import EventSourceResponse
 
 from api_gateway import jobs
-from api_gateway.acceptance import new_request
 from api_gateway.auth.account import Account, account_for
 from api_gateway.auth.methods import Method
 from api_gateway.cancellation import cancel
-from api_gateway.cooldown import check_may_ask, job_running
 from api_gateway.follow import event_stream
 from api_gateway.gateway import GatewayDep
 from api_gateway.indexer_client import account_settings, account_stats
-from api_gateway.metrics import VERDICTS
 from api_gateway.problems import Problem, documented
+from api_gateway.requests import ask_for_backfill
 from api_gateway.routes.bodies import Accepted, JobId, Jobs, UserBackfill
 from headwater.bus.jobs import JobState, JobStatus
 from headwater.bus.queries import AccountSettings, AccountStats
@@ -49,17 +47,7 @@ async def request_backfill(
     account: Annotated[Account, Depends(account_for(Method.REQUEST_BACKFILL))],
 ) -> Accepted:
     """Ask for a backfill of your account. 409 names the job that runs already, 429 says when to ask again."""
-    try:
-        await check_may_ask(gateway.bus, account.did, gateway.settings.headwater_cooldown_seconds)
-        request = new_request(account.did, body.days, actor=account.did, requested_by="user")
-        verdict = await gateway.acceptance.accept(request)
-        if not verdict.accepted:
-            raise job_running(verdict.job_id)
-    except Problem as problem:
-        VERDICTS.labels("user", problem.reason).inc()
-        raise
-    VERDICTS.labels("user", "accepted").inc()
-    return Accepted.of(verdict.job_id, body.days)
+    return Accepted.of(await ask_for_backfill(gateway, account.did, body.days), body.days)
 
 
 @router.get("/backfill", openapi_extra=_lxm(Method.LIST_BACKFILLS))

@@ -1,0 +1,374 @@
+"""The firehose and snapshots converge: breaks, refused frames, syncs, replays, accounts that go and come back.
+
+A drawn history of one account is the truth. Its events come by two lanes, what is before some moment by the replay,
+grouped, again and again, and in any order, but where some commits are lost: that is noticed by what follows. Others
+are refused on the way. Snapshots are taken of any past moment meanwhile. When all is delivered, repos that are out of
+step are fetched as ``indexer.resync`` would have them fetched. Then the table holds the truth.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import msgspec
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from headwater.bus.messages import (
+    BackfillMessage,
+    Keys,
+    LiveAccount,
+    LiveBroken,
+    LiveCommit,
+    LiveEvent,
+    LiveSync,
+    Outcome,
+    Rows,
+    SnapshotBatch,
+    SnapshotEnd,
+)
+from headwater.chain import EMPTY_TREE
+from headwater.clock import now_us
+from headwater.errors import Reason
+from headwater.tid import tid_from
+from indexer.database import connect
+from indexer.live import write_events
+from indexer.migrate import migrate
+from indexer.purge import purge_some
+from indexer.repos import lock_repos
+from indexer.snapshots import Group, write_snapshots
+
+T = TypeVar("T")
+Key = tuple[str, str]
+State = dict[Key, int]
+KEYS: tuple[Key, ...] = (("app.bsky.feed.post", "a"), ("app.bsky.feed.like", "b"), ("com.example.thing", "c"))
+_INACTIVE = {"deactivate": "deactivated", "suspend": "suspended", "delete": "deleted"}
+_START = now_us() - 86_400_000_000
+_numbers = itertools.count()
+
+
+def time_of(step: int) -> int:
+    return _START + step * 1_000_000
+
+
+def root_of(state: State) -> str:
+    """As with the real thing, the root is the state's: what undoes itself leaves no gap."""
+    return f"root {sorted(state.items())}" if state else EMPTY_TREE
+
+
+def rows_of(state: State) -> Rows:
+    keys = sorted(state)
+    return Rows(
+        collection=[collection for collection, _ in keys],
+        rkey=[rkey for _, rkey in keys],
+        cid=[f"cid{state[key]}" for key in keys],
+        created_at=[time_of(state[key]) for key in keys],
+        subject=[None] * len(keys),
+        record=[f'{{"value":{state[key]}}}' for key in keys],
+    )
+
+
+def keys_of(keys: list[Key]) -> Keys:
+    return Keys(collection=[collection for collection, _ in keys], rkey=[rkey for _, rkey in keys])
+
+
+@dataclass
+class Moment:
+    """The account after a step. A record's value is the step that wrote it."""
+
+    state: State
+    status: str
+    rev: str
+
+
+@dataclass
+class History:
+    """The truth by step, and what the relay says of each."""
+
+    did: str
+    moments: list[Moment]
+    events: list[tuple[int, LiveEvent]] = field(default_factory=list)
+    deletions: list[int] = field(default_factory=list)
+    lossy: bool = False
+
+
+def history_of(steps: list[tuple[str, dict[Key, bool]]], tail: int) -> History:
+    """Nothing is lost up to step ``tail``, and before anything was heard of the account."""
+    made = History(f"did:plc:{next(_numbers):024d}", [Moment({}, "active", tid_from(time_of(0)))])
+    for step, (kind, changes) in enumerate(steps, start=1):
+        before = made.moments[-1]
+        if kind in ("commit", "lost", "refused"):
+            _commit(made, step, kind if step > tail and _is_known(made) else "commit", changes)
+        elif kind == "sync":
+            made.moments.append(before)
+            head = LiveSync(did=made.did, rev=before.rev, data=root_of(before.state), seq=step, at_us=time_of(step) + 1)
+            made.events.append((step, head))
+        else:
+            _account(made, step, kind)
+    return made
+
+
+def _is_known(made: History) -> bool:
+    return any(isinstance(happened, LiveCommit) for _, happened in made.events)
+
+
+def _commit(made: History, step: int, kind: str, changes: dict[Key, bool]) -> None:
+    before, rev = made.moments[-1], tid_from(time_of(step))
+    if before.status == "deleted":
+        made.moments.append(before)
+        return
+    put = {key: step for key, is_put in changes.items() if is_put}
+    gone = sorted(key for key, is_put in changes.items() if not is_put and key in before.state)
+    state = {key: value for key, value in (before.state | put).items() if key not in gone}
+    made.moments.append(Moment(state, before.status, rev))
+    at_us = time_of(step) + 1
+    if kind == "commit":
+        happened: LiveEvent = LiveCommit(
+            did=made.did,
+            rev=rev,
+            data=root_of(state),
+            seq=step,
+            at_us=at_us,
+            since=before.rev,
+            prev_data=root_of(before.state),
+            put=rows_of(put),
+            delete=keys_of(gone),
+        )
+    elif kind == "refused":
+        happened = LiveBroken(did=made.did, seq=step, at_us=at_us, rev=rev, reason=Reason.COMMIT_TOO_BIG)
+    else:
+        made.lossy = True
+        return
+    made.events.append((step, happened))
+
+
+def _account(made: History, step: int, kind: str) -> None:
+    before, at_us = made.moments[-1], time_of(step) + 1
+    if before.status == "deleted" and kind != "activate":
+        made.moments.append(before)
+        return
+    status = _INACTIVE.get(kind, "active")
+    if kind == "delete":
+        made.deletions.append(step)
+        made.moments.append(Moment({}, status, before.rev))
+    elif before.status == "deleted":  # another repo under the same DID
+        made.moments.append(Moment({}, status, tid_from(time_of(step) + 2)))
+    else:
+        made.moments.append(Moment(before.state, status, before.rev))
+    said = None if status == "active" else status
+    made.events.append((step, LiveAccount(did=made.did, seq=step, at_us=at_us, active=said is None, status=said)))
+
+
+class Tables:
+    """A migrated database, and a writer for each lane."""
+
+    def __init__(self, url: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self.live, self.replay, self.backfill = (
+            self.run(connect(url, name, writes=True)) for name in ("live", "replay", "backfill")
+        )
+        self.run(migrate(self.live))
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._loop.run_until_complete(work)
+
+    def close(self) -> None:
+        for connection in (self.live, self.replay, self.backfill):
+            self.run(connection.close())
+        self._loop.close()
+
+
+@pytest.fixture(scope="module")
+def tables(postgres_dsn: str) -> Iterator[Tables]:
+    async def execute(statement: str) -> None:
+        connection = await asyncpg.connect(postgres_dsn)
+        await connection.execute(statement)
+        await connection.close()
+
+    asyncio.run(execute("CREATE DATABASE firehose_convergence"))
+    opened = Tables(urlunsplit(urlsplit(postgres_dsn)._replace(path="/firehose_convergence")))
+    yield opened
+    opened.close()
+    asyncio.run(execute("DROP DATABASE firehose_convergence"))
+
+
+class Run:
+    """Delivers everything as a source of choices says, then has fetched what is out of step."""
+
+    def __init__(self, tables: Tables, history: History, tail: int, snapshots: int, choice: random.Random) -> None:
+        self._tables = tables
+        self._history = history
+        self._choice = choice
+        self._lanes: dict[bool, list[tuple[int, LiveEvent]]] = {
+            True: [found for found in history.events if found[0] <= tail],
+            False: [found for found in history.events if found[0] > tail],
+        }
+        for replayed in (True, False):
+            # What is lost is noticed by what follows; so the order is kept where something is, but for repetitions.
+            if choice.random() < 0.5 and (replayed or not history.lossy):
+                choice.shuffle(self._lanes[replayed])
+        self._seen: dict[bool, list[LiveEvent]] = {True: [], False: []}
+        self._begun = [choice.randint(0, len(history.moments) - 1) for _ in range(snapshots)]
+        self._backfill: list[BackfillMessage] = []
+        self._known_deletion = 0
+        self.fetched = 0
+
+    def to_the_end(self) -> None:
+        for _ in range(500):
+            if self._begun and self._choice.random() < 0.3:
+                self._begin(self._begun.pop(), self._choice.choice([True, False]))
+            self._deliver()
+            if not (self._lanes[True] or self._lanes[False] or self._begun or self._backfill):
+                break
+        for _ in range(5):
+            repo = self._repo()
+            if repo.sync_state == "synchronized" or repo.status != "active":
+                break
+            self.fetched += 1
+            self._begin(len(self._history.moments) - 1, repo.kept_from is None)
+            while self._backfill:
+                self._deliver()
+        while self._tables.run(purge_some(self._tables.live, 2)):
+            pass
+
+    def _deliver(self) -> None:
+        replay, live = self._group(True), self._group(False)
+        count = self._choice.randint(0, 3)
+        if self._choice.random() < 0.3:
+            self._choice.shuffle(self._backfill)
+        group, self._backfill = self._backfill[:count], self._backfill[count:]
+        if self._choice.random() < 0.2:
+            self._tables.run(purge_some(self._tables.live, 1))
+
+        async def all_at_once() -> None:
+            results = await asyncio.gather(
+                write_events(self._tables.live, live),
+                write_events(self._tables.replay, replay, replayed=True),
+                write_snapshots(self._tables.backfill, Group(group)) if group else asyncio.sleep(0),
+            )
+            if group:
+                self._backfill += [group[index] for index in sorted(results[2].waiting)]
+
+        self._tables.run(all_at_once())
+
+    def _group(self, replayed: bool) -> list[LiveEvent]:
+        count = self._choice.randint(0, 3)
+        lane = self._lanes[replayed]
+        group, self._lanes[replayed] = lane[:count], lane[count:]
+        self._known_deletion = max([self._known_deletion, *(s for s, _ in group if s in self._history.deletions)])
+        again = [happened for happened in self._seen[replayed] if self._choice.random() < 0.1]
+        self._seen[replayed] += [happened for _, happened in group]
+        return [happened for _, happened in group] + again
+
+    def _begin(self, at: int, whole: bool) -> None:
+        """What repo-backfill does: ask the indexer, then the host, and publish what that answers."""
+        repo = self._repo()
+        at = max(at, self._known_deletion)
+        moment = self._history.moments[at]
+        whole = whole or repo.floor_rev is not None
+        cutoff = None if whole else (repo.kept_from or time_of(0))
+        job = f"job{next(_numbers)}"
+        ending = SnapshotEnd(
+            did=self._history.did,
+            job=job,
+            attempt=1,
+            epoch=repo.epoch,
+            lane="resync",
+            outcome=Outcome.FAILED,
+            whole=whole,
+            cutoff_us=cutoff,
+            at_us=time_of(at) + 500_000,
+            reason=Reason.DEACTIVATED if moment.status == "deactivated" else Reason.NOT_FOUND,
+        )
+        if moment.status in ("deactivated", "deleted"):
+            self._backfill.append(ending)
+        elif moment.status == "active":
+            self._backfill += _snapshot(moment, ending, self._choice.randint(1, 3))
+
+    def _repo(self) -> Any:
+        async def locked() -> Any:
+            async with self._tables.live.transaction():
+                return (await lock_repos(self._tables.live, [self._history.did]))[self._history.did]
+
+        return self._tables.run(locked())
+
+
+def _snapshot(moment: Moment, ending: SnapshotEnd, size: int) -> list[BackfillMessage]:
+    keys = sorted(moment.state)
+    scope = {k for k in keys if ending.cutoff_us is None or time_of(moment.state[k]) >= ending.cutoff_us}
+    messages: list[BackfillMessage] = []
+    for number, start in enumerate(range(0, len(keys), size)):
+        part = keys[start : start + size]
+        messages.append(
+            SnapshotBatch(
+                did=ending.did,
+                rev=moment.rev,
+                job=ending.job,
+                attempt=1,
+                epoch=ending.epoch,
+                whole=ending.whole,
+                batch=number,
+                put=rows_of({key: moment.state[key] for key in part if key in scope}),
+                held=rows_of({key: moment.state[key] for key in part if key not in scope}),
+            )
+        )
+    complete = msgspec.structs.replace(
+        ending,
+        outcome=Outcome.COMPLETE,
+        reason=None,
+        rev=moment.rev,
+        data=root_of(moment.state),
+        batches=len(messages),
+        records=len(scope),
+    )
+    return [*messages, complete]
+
+
+async def stored(connection: asyncpg.Connection, did: str) -> State:
+    found = await connection.fetch("SELECT collection, rkey, record ->> 'value' AS v FROM record WHERE did = $1", did)
+    return {(row["collection"], row["rkey"]): int(row["v"]) for row in found}
+
+
+_changes = st.dictionaries(st.sampled_from(KEYS), st.booleans(), min_size=1, max_size=3)
+_kinds = st.sampled_from(
+    ["commit"] * 8 + ["lost", "lost", "refused", "sync", "deactivate", "suspend", "activate", "activate", "delete"]
+)
+
+
+@st.composite
+def scenarios(draw: st.DrawFn) -> tuple[list[tuple[str, dict[Key, bool]]], int, int, random.Random]:
+    steps = draw(st.lists(st.tuples(_kinds, _changes), min_size=2, max_size=12))
+    # The last word is heard, or nobody could know that something is missing.
+    last = draw(st.sampled_from(["commit", "commit", "activate"]))
+    steps += [(last, draw(_changes)), ("commit", draw(_changes))]
+    tail = draw(st.integers(0, len(steps) - 2))
+    return steps, tail, draw(st.integers(0, 4)), random.Random(draw(st.integers(0, 2**32)))
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@given(scenarios())
+def test_whatever_happens_to_an_account_the_table_ends_with_its_truth(tables: Tables, scenario: Any) -> None:
+    steps, tail, snapshots, choice = scenario
+    history = history_of(steps, tail)
+    run = Run(tables, history, tail, snapshots, choice)
+    run.to_the_end()
+    event(f"fetched {run.fetched} times")
+    truth = history.moments[-1]
+    repo = tables.run(tables.live.fetchrow("SELECT * FROM repo WHERE did = $1", history.did))
+    assert repo is not None
+    assert repo["status"] == truth.status
+    assert not repo["purging"]
+    if truth.status == "active":
+        assert repo["sync_state"] == "synchronized"
+        assert (repo["rev"], repo["data"]) == (truth.rev, root_of(truth.state))
+        assert tables.run(stored(tables.live, history.did)) == truth.state
+    elif truth.status == "deleted":
+        assert tables.run(stored(tables.live, history.did)) == {}
