@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 from bench.errors import VoidRunError
-from bench.measure import measure
+from bench.firehose_report import firehose_report
+from bench.measure import measure, measure_firehose
 from bench.report import render
 from bench.sizes import FULL, QUICK
 
@@ -26,8 +27,12 @@ def main() -> int:
     def say(text: str) -> None:
         print(f"{time.monotonic() - began:6.1f} s  {text}", file=sys.stderr, flush=True)
 
+    sizes = QUICK if arguments.quick else FULL
     try:
-        results = asyncio.run(measure(QUICK if arguments.quick else FULL, arguments.cache, say))
+        if arguments.firehose:
+            print(firehose_report(*asyncio.run(measure_firehose(sizes, arguments.cache, say))))
+            return 0
+        results = asyncio.run(measure(sizes, arguments.cache, say))
     except VoidRunError as error:
         print(f"bench: void: {error}", file=sys.stderr)
         return 1
@@ -44,6 +49,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, to try the benchmark itself; writes no file")
+    parser.add_argument("--firehose", action="store_true", help="the firehose alone; writes no file")
     parser.add_argument("--output", type=Path, help="write the report here")
     parser.add_argument("--cache", type=Path, default=_CACHE, help=f"where large repos are kept (default: {_CACHE})")
     return parser.parse_args()

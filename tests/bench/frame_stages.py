@@ -16,7 +16,7 @@ from typing import TypeVar
 import nats
 from nats.js import JetStreamContext
 
-from bench.frame_report import frames_section
+from bench.firehose_report import frames_section
 from bench.results import FrameStages
 from bench.stages import Stopwatch, scratch_stream
 from firehose_backfill.inversion import previous_root

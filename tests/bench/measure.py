@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import asyncpg
@@ -14,15 +14,16 @@ import nats
 
 from bench import machine, postgres, yardsticks
 from bench.admin import operator
+from bench.firehose import measure_live, remember_commits
 from bench.frame_stages import measure_frames
 from bench.imports import Bench, timed_import
+from bench.load import Load, frame_load
 from bench.network import SimulatedNetwork, simulated_network
 from bench.resources import Processes
-from bench.results import Again, Full, Huge, Race, Results
+from bench.results import Again, FrameStages, Full, Huge, Live, Race, Results
 from bench.sizes import Sizes
 from bench.stages import measure_stages
 from e2e.running_stack import RunningStack, running_stack
-from simulator.load_frames import load_file
 
 _WARM_UP_RECORDS = 5_000
 _CHANGED_SHARE = 0.01
@@ -64,12 +65,14 @@ async def measure(sizes: Sizes, cache: Path, say: Say) -> Results:
         network = await stack.enter_async_context(simulated_network(cache))
         cast = await Cast.make(network, sizes)
         say("the stack")
-        running = stack.enter_context(running_stack(network.plc_url, RELAY_URLS=""))
+        load = await stack.enter_async_context(frame_load(cache, sizes.frames, sizes.authors))
+        await network.register(load.file.accounts, load.relay_url)
+        running = stack.enter_context(running_stack(network.plc_url, RELAY_URLS=load.relay_url))
         running.wait_ready()
         database = await asyncpg.connect(running.database_url)
         stack.push_async_callback(database.close)
         admin = await stack.enter_async_context(operator(running))
-        bench = Bench(network, admin, database, _processes(running, network))
+        bench = Bench(network, admin, database, _processes(running, network.pid, load.pid))
         described = await machine.describe(database, await _nats_version(running))
         await timed_import(bench, [cast.warm_up])
         one, many, again = await _races(bench, cast, sizes, say)
@@ -79,9 +82,40 @@ async def measure(sizes: Sizes, cache: Path, say: Say) -> Results:
         say("the stages alone")
         car = await network.car(cast.one[0])
         stages = await measure_stages(car, cast.one[0], sizes.one, sizes.rounds, running.database_url, running.nats_url)
-        load = load_file(cache, frames=sizes.frames, accounts=sizes.authors)
-        frames = await measure_frames(load, sizes.frames, sizes.rounds, running.nats_url)
-        return Results(described, one, many, again, huge, full, stages, frames)
+        frames = await measure_frames(load.file, sizes.verified, sizes.rounds, running.nats_url)
+        say("the firehose, live")
+        live = await _live(stack, bench, running, load, cast.huge, sizes)
+        return Results(described, one, many, again, huge, full, stages, frames, live)
+
+
+async def measure_firehose(sizes: Sizes, cache: Path, say: Say) -> tuple[FrameStages, Live]:
+    """The firehose alone, in a network and a stack of its own. Raises VoidRunError when a run does not count."""
+    async with AsyncExitStack() as stack:
+        say("the network")
+        network = await stack.enter_async_context(simulated_network(cache))
+        load = await stack.enter_async_context(frame_load(cache, sizes.frames, sizes.authors))
+        await network.register(load.file.accounts, load.relay_url)
+        huge = await network.account(sizes.huge)
+        await network.build_cars([huge])
+        say("the stack")
+        running = stack.enter_context(running_stack(network.plc_url, RELAY_URLS=load.relay_url))
+        running.wait_ready()
+        database = await asyncpg.connect(running.database_url)
+        admin = await stack.enter_async_context(operator(running))
+        bench = Bench(network, admin, database, _processes(running, network.pid, load.pid))
+        say("the frames alone")
+        frames = await measure_frames(load.file, sizes.verified, sizes.rounds, running.nats_url)
+        say("live")
+        return frames, await _live(stack, bench, running, load, huge, sizes)
+
+
+async def _live(
+    stack: AsyncExitStack, bench: Bench, running: RunningStack, load: Load, imported: str, sizes: Sizes
+) -> Live:
+    database = await remember_commits(running)
+    stack.push_async_callback(database.close)
+    processes = _processes(running, bench.network.pid, load.pid)
+    return await measure_live(replace(bench, database=database, processes=processes), load, imported, sizes)
 
 
 async def _races(bench: Bench, cast: Cast, sizes: Sizes, say: Say) -> tuple[Race, Race, Again]:
@@ -137,9 +171,10 @@ async def _full(bench: Bench, running: RunningStack, cast: Cast, sizes: Sizes, s
     return full
 
 
-def _processes(running: RunningStack, network: SimulatedNetwork) -> Processes:
+def _processes(running: RunningStack, network: int, relay: int) -> Processes:
     pids = {name: running.pid(name) for name in _SERVICES}
-    return Processes(pids | {"simulator": network.pid, "benchmark": os.getpid()}, with_children={"postgres"})
+    others = {"simulator": network, "relay": relay, "benchmark": os.getpid()}
+    return Processes(pids | others, with_children={"postgres"})
 
 
 async def _nats_version(running: RunningStack) -> str:

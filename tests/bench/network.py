@@ -67,6 +67,11 @@ class SimulatedNetwork:
             answer.raise_for_status()
             return sum((await answer.json()).values())
 
+    async def register(self, accounts: list[dict[str, str]], pds_url: str) -> None:
+        """Put accounts (did, handle, multibase) of another network into the PLC directory."""
+        keys = [{name: one[name] for name in ("did", "handle", "multibase")} for one in accounts]
+        await self._pull("register", accounts=keys, pds_url=pds_url)
+
     async def forget_requests(self) -> None:
         """Empty the PDSes' logs."""
         await self._pull("forget")

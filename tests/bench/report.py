@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import median
 
-from bench.frame_report import frames_section, frames_target
+from bench.firehose_report import frames_section, frames_target, live_section, live_targets
 from bench.results import (
     CHANGED_TARGET,
     COPY_TARGET,
@@ -40,6 +40,7 @@ def render(results: Results) -> str:
         _where(results.many),
         _stages(results.stages),
         frames_section(results.frames),
+        live_section(results.live),
         "## How it is measured",
         _METHOD,
     )
@@ -70,7 +71,8 @@ def _targets(results: Results) -> str:
                 runs,
             ),
         )
-    rows += (_unchanged(results), _changed(results), *_memory(results), _full(results), frames_target(results.frames))
+    rows += (_unchanged(results), _changed(results), *_memory(results), _full(results))
+    rows += (frames_target(results.frames), *live_targets(results.live))
     head = ("what", "measured", "beside", "comes to", "target", "", "runs")
     return table(head, rows)
 
@@ -205,7 +207,9 @@ _METHOD = """\
   committed by itself. Imports and yardsticks take turns.
 - The full table is made of imported rows multiplied under other DIDs, then VACUUM (ANALYZE).
 - The frames are the simulator's, made beforehand: signed commits of many accounts with one to three operations, each
-  with the tree nodes that prove it, as a relay sends them.
+  with the tree nodes that prove it, as a relay sends them. A process of its own sends them, from a file. The time of a
+  row is that of its transaction's commit, as Postgres notes it (track_commit_timestamp); the rows of all frames are
+  counted, and one too few or too many ends the benchmark.
 - Figures are medians of the runs; ratios are ratios of medians. Peak memory is VmHWM at the end of all the imports
   above, hence over the whole life of the process. CPU seconds are user and system time, of Postgres with all its
   backends."""

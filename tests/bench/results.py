@@ -12,6 +12,9 @@ CHANGED_TARGET = 1.0
 FULL_TARGET = 0.8
 MEMORY_TARGET = 300_000_000
 FRAMES_TARGET = 5_000.0
+LIVE_TARGET = 2_500.0
+P99_TARGET_SECONDS = 0.5
+BESIDE_TARGET = 2.0
 
 ELSEWHERE = "everything else on the machine"
 """Among CPU seconds: what does not belong to the benchmark. Much of it, and the run says little."""
@@ -103,6 +106,42 @@ class FrameStages:
 
 
 @dataclass(frozen=True)
+class LiveRun:
+    """Commits of the firehose, from the relay to their rows; ``cpu_seconds`` by process."""
+
+    commits: int
+    seconds: float
+    cpu_seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def rate(self) -> float:
+        """Commits a second."""
+        return self.commits / self.seconds
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Seconds from a frame's release to the commit of its row, sorted; frames came at ``rate`` a second."""
+
+    rate: float
+    seconds: Sequence[float]
+
+    def at(self, share: float) -> float:
+        """What so large a share of the frames did not exceed."""
+        return self.seconds[min(len(self.seconds) - 1, int(len(self.seconds) * share))]
+
+
+@dataclass
+class Live:
+    """The firehose end to end: at full speed, and at a rate, alone and ``beside`` an import."""
+
+    runs: list[LiveRun] = field(default_factory=list)
+    alone: list[Latency] = field(default_factory=list)
+    beside: list[Latency] = field(default_factory=list)
+    beside_records: int = 0
+
+
+@dataclass(frozen=True)
 class Results:
     """Everything that one run of the benchmark has found."""
 
@@ -114,6 +153,7 @@ class Results:
     full: Full
     stages: Stages
     frames: FrameStages
+    live: Live
 
 
 def rate(imports: Sequence[Import]) -> float:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 class Sizes:
     """``one``: records of the single repo. ``many`` repos of ``each`` records. ``huge``: records of the repo that is
     imported for the peak of memory, once. ``held``: rows that the full table holds. ``rounds``: runs of the rest.
-    ``singles``: rows that the yardstick inserts one at a time. ``frames`` of the firehose, of so many ``authors``.
+    ``singles``: rows that the yardstick inserts one at a time. ``frames`` of the firehose, of so many
+    ``authors``: ``verified`` of them alone, ``burst`` in each run at full speed, ``paced`` in each at ``pace`` a
+    second.
     """
 
     one: int = 100_000
@@ -19,9 +21,26 @@ class Sizes:
     held: int = 5_000_000
     rounds: int = 3
     singles: int = 5_000
-    frames: int = 20_000
+    frames: int = 100_000
     authors: int = 500
+    verified: int = 20_000
+    burst: int = 20_000
+    paced: int = 10_000
+    pace: float = 500.0
 
 
 FULL = Sizes()
-QUICK = Sizes(one=5_000, many=10, each=200, huge=20_000, held=40_000, rounds=1, singles=300, frames=2_000, authors=20)
+QUICK = Sizes(
+    one=5_000,
+    many=10,
+    each=200,
+    huge=20_000,
+    held=40_000,
+    rounds=1,
+    singles=300,
+    frames=2_000,
+    authors=20,
+    verified=500,
+    burst=500,
+    paced=300,
+)

@@ -14,6 +14,7 @@ POST rotate    {did, resign?}
 POST migrate   {did, pds}
 POST rename    {did, handle}
 POST tombstone {did}
+POST register  {accounts: [{did, handle, multibase}], pds_url}   puts strangers into the PLC directory
 POST sync      {did}
 POST relay     {first_seq?}   starts a further relay -> what GET firehose says of it
 POST firehose  {of, do, …}    do: tamper {kind, did?, times?}, junk {kind}, repeat {count}, jump {by},
@@ -41,6 +42,7 @@ from .dagcbor import from_json
 from .host import Host, as_json
 from .levers import describe_firehose, pull_firehose
 from .pds import Pds
+from .plc import PublicKey, did_document
 from .reply import Reply
 from .repo import Write
 from .world import World
@@ -85,6 +87,7 @@ class ControlHost(Host):
             "migrate": self._migrate,
             "rename": self._rename,
             "tombstone": self._tombstone,
+            "register": self._register,
             "sync": self._sync,
             "relay": self._relay,
             "firehose": self._firehose,
@@ -166,6 +169,12 @@ class ControlHost(Host):
 
     async def _tombstone(self, asked: dict[str, Any]) -> dict[str, Any]:
         self._of(asked).tombstone()
+        return {}
+
+    async def _register(self, asked: dict[str, Any]) -> dict[str, Any]:
+        for one in asked["accounts"]:
+            key = PublicKey(one["multibase"])
+            self._world.plc.register(one["did"], did_document(one["did"], one["handle"], key, asked["pds_url"]))
         return {}
 
     async def _sync(self, asked: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,6 @@ import contextlib
 import json
 import signal
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from aiohttp import web
 
 from .host import as_json
 from .load_frames import LoadFile, load_file
-from .plc import PlcDirectory, did_document
+from .plc import PlcDirectory, PublicKey, did_document
 from .reply import Reply
 from .subscription import SUBSCRIBE_REPOS, first_of, until_closed
 from .xrpc import Method, XrpcHost, limit_param, param
@@ -36,11 +35,6 @@ _TICK_S = 0.002
 _CHUNK_BYTES = 256 * 1024
 #: What waits in the process for one consumer; beyond it is the kernel's buffer.
 _WAITING_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class _PublicKey:
-    multibase: str
 
 
 class Schedule:
@@ -172,7 +166,7 @@ async def serve(arguments: argparse.Namespace) -> None:
     load = load_file(arguments.cache, frames=arguments.frames, accounts=arguments.accounts, seed=arguments.seed)
     relay, plc = LoadRelay(load), PlcDirectory()
     for one in load.accounts:
-        plc.register(one["did"], did_document(one["did"], one["handle"], _PublicKey(one["multibase"]), relay.url))
+        plc.register(one["did"], did_document(one["did"], one["handle"], PublicKey(one["multibase"]), relay.url))
     stopped = asyncio.Event()
     for signum in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(signum, stopped.set)

@@ -25,6 +25,8 @@ from .world import World
 
 #: 2025-06-01T00:00:00Z: no machine's clock is behind it, so no rev is of the future.
 _NOW_US = 1_748_736_000_000_000
+#: Worlds of small seeds are tests' and benchmarks': the accounts of a load are nobody else's.
+_WORLD = 1_000_000
 _RECIPE = (
     *("account", "records", "tree", "mst", "commits", "events", "dagcbor", "car", "tid", "repo", "stream", "keys"),
     "load_frames",
@@ -163,7 +165,7 @@ class _Typist:
 
 def _write(path: Path, frames: int, accounts: int, seed: int) -> None:
     ends, rows = array("Q"), array("q")
-    with World(seed, now_us=_NOW_US) as world:
+    with World(_WORLD + seed, now_us=_NOW_US) as world:
         stream = world.relay.stream
         typists = [
             _typist(world, _LONG_HISTORY if number < accounts // 4 else _SHORT_HISTORY, Random(f"{seed}/{number}"))

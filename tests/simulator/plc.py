@@ -5,6 +5,7 @@ Source: https://web.plc.directory/spec/v0.1/did-plc, https://atproto.com/specs/d
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import unquote
 
@@ -20,14 +21,21 @@ _CONTEXT = [
 ]
 
 
-class PublicKey(Protocol):
+class HasMultibase(Protocol):
     """What a document says of a signing key."""
 
     @property
     def multibase(self) -> str: ...
 
 
-def did_document(did: str, handle: str, key: PublicKey, pds_url: str) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """A key whose secret is elsewhere."""
+
+    multibase: str
+
+
+def did_document(did: str, handle: str, key: HasMultibase, pds_url: str) -> dict[str, Any]:
     """A DID document as the PLC directory writes it."""
     return {
         "@context": _CONTEXT,

@@ -7,7 +7,21 @@ from dataclasses import replace
 import pytest
 
 from bench.report import render
-from bench.results import ELSEWHERE, Again, FrameStages, Full, Huge, Import, Race, Results, Stages, cpu_per_records
+from bench.results import (
+    ELSEWHERE,
+    Again,
+    FrameStages,
+    Full,
+    Huge,
+    Import,
+    Latency,
+    Live,
+    LiveRun,
+    Race,
+    Results,
+    Stages,
+    cpu_per_records,
+)
 from bench.tables import at_least, at_most
 
 
@@ -27,6 +41,12 @@ def results() -> Results:
         full=Full(5_000_000, imports(27_000)),
         stages=Stages(1000, {"CAR": [0.001, 0.004, 0.002]}, {"COPY": [0.01, 0.01, 0.02]}),
         frames=FrameStages(1000, 4_500_000, {"signature": [0.04, 0.05, 0.06]}, [0.1, 0.25, 0.5], [0.1, 0.2, 0.3]),
+        live=Live(
+            [LiveRun(100, 0.05, {"indexer": 0.01}), LiveRun(100, 0.04, {"indexer": 0.03})],
+            [Latency(500, [0.01] * 50 + [0.02] * 48 + [0.3, 0.3])],
+            [Latency(500, [0.9] * 100)],
+            1_000_000,
+        ),
     )
 
 
@@ -104,6 +124,14 @@ def test_frames_are_told_by_check_and_as_a_whole() -> None:
     assert row_of(report, "all at once")[1:] == ["250.0", "4,000"]
     assert "200.0 µs of the process's CPU time a frame" in report
     assert "1,000 signed commits of 4,500 bytes each" in report
+
+
+def test_the_live_firehose_has_its_rows() -> None:
+    report = render(results())
+    assert row_of(report, "relay to committed rows")[1:] == ["2,250", "", "", "≥ 2,500", "**short by 10 %**", "2"]
+    assert row_of(report, "at 500 commits/s, p99")[1:] == ["300 ms", "p50 20 ms", "", "≤ 500 ms", "PASS", "1"]
+    assert row_of(report, "beside an import of 1,000,000 records")[1:4] == ["900 ms", "alone 300 ms", "3.0 ×"]
+    assert row_of(report, "| indexer | 200.0") == ["indexer", "200.0"]
 
 
 def test_verdicts() -> None:

@@ -1,0 +1,119 @@
+"""The live firehose end to end: from frames leaving the relay to their rows being committed in Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+
+import asyncpg
+
+from bench.errors import VoidRunError
+from bench.imports import Bench
+from bench.load import Load, Release
+from bench.postgres import all_ended, forget_everything
+from bench.resources import Processes
+from bench.results import Latency, Live, LiveRun
+from bench.sizes import Sizes
+from e2e.running_stack import RunningStack
+from headwater.frame_reader import parse_frame
+from headwater.frames import CommitFrame
+
+# Counting rows costs Postgres something; when the last one came is read from its commit afterwards.
+_LOOK_SECONDS = 0.5
+_PATIENCE_SECONDS = 120.0
+_COUNT = "SELECT count(*) FROM record WHERE did = ANY ($1)"
+_LAST = "SELECT extract(epoch FROM max(pg_xact_commit_timestamp(xmin)))::float8 FROM record WHERE did = ANY ($1)"
+_COMMITTED = """
+SELECT extract(epoch FROM pg_xact_commit_timestamp(r.xmin))::float8 AS at
+FROM unnest($1::text[], $2::text[], $3::text[]) AS k (did, collection, rkey)
+LEFT JOIN record AS r USING (did, collection, rkey)
+"""
+
+
+async def measure_live(bench: Bench, load: Load, imported: str, sizes: Sizes) -> Live:
+    """All of it, on an empty table; ``imported`` is the account whose import runs beside the last frames.
+
+    Postgres has to remember commits.
+    """
+    database = bench.database
+    await forget_everything(database)
+    await connected(load)
+    live = Live()
+    for _ in range(sizes.rounds):
+        live.runs.append(await timed_frames(load, database, bench.processes, sizes.burst))
+    live.alone.append(await latency(load, database, sizes.paced, sizes.pace))
+    live.beside_records = await bench.network.record_count(imported)
+    (job_id,) = await bench.admin.request_all([imported])
+    live.beside.append(await latency(load, database, sizes.paced, sizes.pace))
+    await all_ended(database, [job_id])
+    await bench.admin.done(job_id)
+    return live
+
+
+async def remember_commits(running: RunningStack) -> asyncpg.Connection:
+    """Have Postgres keep the time of every commit. It is started anew for that; a connection to it as it is then."""
+    database = await asyncpg.connect(running.database_url)
+    await database.execute("ALTER SYSTEM SET track_commit_timestamp = on")
+    await database.close()
+    await asyncio.to_thread(running.kill, "postgres")
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            database = await asyncpg.connect(running.database_url)
+            break
+        except (OSError, asyncpg.CannotConnectNowError):
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(_LOOK_SECONDS)
+    await asyncio.to_thread(running.wait_ready)
+    return database
+
+
+async def connected(load: Load) -> None:
+    """Wait until the firehose is followed. Raises VoidRunError."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not await load.has_consumer():
+        if time.monotonic() > deadline:
+            raise VoidRunError("nobody follows the relay")
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def timed_frames(load: Load, database: asyncpg.Connection, processes: Processes, count: int) -> LiveRun:
+    """Release frames all at once, and see when the last of their rows was committed. Raises VoidRunError."""
+    before = processes.cpu_seconds()
+    released = await load.release(count)
+    ended = await _all_written(load, database, released)
+    cpu = processes.cpu_seconds()
+    return LiveRun(count, ended - released.at, {name: cpu[name] - before.get(name, 0.0) for name in cpu})
+
+
+async def latency(load: Load, database: asyncpg.Connection, count: int, rate: float) -> Latency:
+    """Release frames at a rate, and find for each that left a row how long its commit took. Raises VoidRunError."""
+    released = await load.release(count, rate)
+    await _all_written(load, database, released)
+    places, keys = zip(*_created(load, released), strict=True)
+    columns = [list(column) for column in zip(*keys, strict=True)]
+    found = await database.fetch(_COMMITTED, *columns)
+    took = [row["at"] - released.due(place) for place, row in zip(places, found, strict=True) if row["at"] is not None]
+    return Latency(rate, sorted(took))
+
+
+def _created(load: Load, released: Release) -> Iterator[tuple[int, tuple[str, str, str]]]:
+    """Each frame's place, and the row of its first operation where that is a new record."""
+    for place in range(released.first, released.end):
+        frame = parse_frame(load.file.message(place))
+        if isinstance(frame, CommitFrame) and frame.ops[0].action == "create":
+            yield place, (frame.did, frame.ops[0].collection, frame.ops[0].rkey)
+
+
+async def _all_written(load: Load, database: asyncpg.Connection, released: Release) -> float:
+    """Wait until the table has every row of the frames so far; when the last was committed, in seconds since 1970."""
+    dids = [one["did"] for one in load.file.accounts]
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while (found := await database.fetchval(_COUNT, dids)) != released.rows or time.time() < released.due(released.end):
+        if time.monotonic() > deadline:
+            raise VoidRunError(f"{found} rows of the firehose's accounts, not {released.rows}")
+        await asyncio.sleep(_LOOK_SECONDS)
+    ended: float = await database.fetchval(_LAST, dids)
+    return ended
