@@ -24,6 +24,7 @@ from indexer.sync_rules import (
     follow_commit,
     follow_sync,
 )
+from shared_inputs import needs_inputs, read_json
 
 DID = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"
 SECOND = 1_000_000
@@ -287,3 +288,23 @@ def test_of_commits_that_undid_themselves_all_have_to_come_if_one_does() -> None
     assert (one.sync_state, one.desync_reason) == ("desynchronized", Desync.GAP)
     follow(one, msgspec.structs.replace(commit(3), data="data 1"))
     assert one.sync_state == "synchronized"
+
+
+@needs_inputs
+@pytest.mark.parametrize("name", ["deactivation", "account_lifecycle", "rev_ordering"])
+def test_what_a_recorded_scenario_expects_to_be_dropped_moves_nothing(name: str) -> None:
+    one, now = Repo(did=DID), NOW + 1_000_000_000 * SECOND
+    for number, step in enumerate(read_json(f"firehose/{name}.json")["messages"]):
+        kind, body = step["frame"]["header"]["t"], step["frame"]["body"]
+        before = (one.rev, one.data)
+        if kind == "#account":
+            said = LiveAccount(did=DID, seq=1, at_us=number, active=body["active"], status=body.get("status"))
+            follow_account(one, said, now)
+        elif kind == "#commit":
+            data = body["commit"]["$link"]
+            event = LiveCommit(did=DID, rev=body["rev"], data=data, seq=1, at_us=number, since=body["since"])
+            follow_commit(one, event, replayed=False, now_us=now)
+            assert ((one.rev, one.data) == before) == step["drop"]
+        elif kind == "#sync" and one.status != "active":
+            follow_sync(one, LiveSync(did=DID, rev=body["rev"], data="x", seq=1), replayed=False, now_us=now)
+            assert (one.rev, one.data) == before

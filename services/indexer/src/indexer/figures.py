@@ -23,6 +23,7 @@ def indexer_figures() -> Callable[[], dict[str, float]]:
             found[f"{lane}_rows_per_second"] = round((rows - seen[lane]) / seconds)
             seen[lane] = rows
             found[f"{lane}_bytes_held"] = metrics.value(metrics.BYTES_HELD.labels(lane))
+        found["repos_desynchronized"] = metrics.value(metrics.DESYNCHRONIZED)
         return found
 
     return figures

@@ -34,6 +34,11 @@ RESYNCS = Counter(
     "breaks every chain. 'waits_already' that grows: repo-backfill is behind.",
     ["outcome"],
 )
+DESYNCHRONIZED = Gauge(
+    f"{_PREFIX}_repos_desynchronized",
+    "Repos out of step with the firehose, of all workers. Some for a short while: late commits. Growing: resyncs fail, "
+    "or there are more breaks than repo-backfill can fetch.",
+)
 DEAD_LETTERS = Counter(
     f"{_PREFIX}_dead_letters_total", "What could not be used, by kind and reason. Any: look at it.", ["kind", "reason"]
 )

@@ -63,6 +63,7 @@ class Resyncs:
         connection = await self._database.connection()
         now = now_us()
         with translated():
+            metrics.DESYNCHRONIZED.set(await connection.fetchval(SQL["count_desynchronized"]))
             due = await connection.fetch(SQL["take_due_resyncs"], now, _AT_ONCE, list(RESYNC_SECONDS), replaying)
         filed = await asyncio.gather(*(self._file(row, now) for row in due))
         if failed := [row["did"] for row, went in zip(due, filed, strict=True) if not went]:
