@@ -114,6 +114,12 @@ class _Run:
 
     async def read(self) -> None:
         """Read up to where the live tail began, and until all of it is safe on the bus."""
+        try:
+            await self._read()
+        except BaseExceptionGroup as errors:  # the pipeline's tasks and ours fail together
+            raise errors.exceptions[0] from None
+
+    async def _read(self) -> None:
         async with self.tools.make_pipeline(self.relay.name) as pipeline:
             connection = Connection(
                 self.relay, pipeline, self.tools.intake, self.tools.letters, Continuity(self.start), self._on_gap
