@@ -18,6 +18,7 @@ from relay_stub import relay_stub
 from shared_inputs import INPUTS, needs_inputs
 from simulator import World
 from simulator.account import Account as Simulated
+from simulator.events import Committed
 
 _LARGE_POSTS = 400
 
@@ -129,6 +130,25 @@ async def test_a_full_stream_reaches_the_socket(nats_url: str) -> None:
                 while tail.pipeline.watermark.seq != stream.last_seq:
                     await asyncio.sleep(0.1)
             assert len(revs(await there.events(), alice.did)) >= _LARGE_POSTS
+
+
+async def test_being_called_too_slow_is_survived(nats_url: str) -> None:
+    async with World(seed=58) as world, bus(nats_url) as there:
+        alice = world.add_account()
+        world.relay.stream.queue = 20
+        settings = settings_for(nats_url, world.plc.url, world.relay.url, headwater_firehose_bytes=1)
+        async with following(settings):
+            await _resize(there, 16 * 1024)
+            while not world.relay.subscriptions.too_slow:
+                alice.post("x" * 30_000)
+                await asyncio.sleep(0.01)
+            await _resize(there, 1024 * 1024 * 1024)
+            await there.until(lambda found: alice.repo.head.rev in revs(found, alice.did))
+        found = revs(await there.events(), alice.did)
+        assert found == sorted(found)
+        sent = [entry.event for entry in world.relay.stream.read(0, 10_000)[1]]
+        assert len(found) >= len([event for event in sent if isinstance(event, Committed)]) - 1
+        assert await there.gaps() == []
 
 
 async def _resize(there: Bus, max_bytes: int) -> None:

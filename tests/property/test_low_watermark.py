@@ -10,9 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firehose_backfill.cursor import LowWatermark
+from firehose_backfill.gaps import Place
 from firehose_backfill.outbox import Outbox
-from headwater.bus.messages import LiveAccount, decode_live
+from firehose_backfill.pipeline import Pipeline
+from headwater.bus.messages import LiveAccount, LiveSync, decode_live
 from headwater.bus.subjects import live_subject, partition
+from headwater.frames import SyncFrame
 
 
 @given(st.data(), st.lists(st.integers(0, 30), max_size=30))
@@ -76,3 +79,66 @@ def test_an_accounts_events_stay_in_order(whose: Sequence[int], waits: Sequence[
     for lane in {partition(f"did:plc:{who}") for who in whose}:
         seqs = [event.seq for event in bus.seen if partition(event.did) == lane]
         assert seqs == sorted(set(seqs))
+
+
+class _Keys:
+    """Has no key at hand, and looks each one up for as long as the test drew."""
+
+    def __init__(self, waits: Sequence[int]) -> None:
+        self._waits = list(waits)
+
+    def known(self, did: str) -> bytes | None:
+        return b"key" if self._next() > 2 else None
+
+    async def key(self, did: str) -> bytes:
+        for _ in range(self._next()):
+            await asyncio.sleep(0)
+        return b"key"
+
+    def _next(self) -> int:
+        return self._waits.pop() if self._waits else 0
+
+
+class _Judge:
+    """Finds everything in order."""
+
+    def verified(self, frame: SyncFrame, at_us: int, key: bytes) -> LiveSync:
+        return LiveSync(did=frame.did, rev=frame.rev, data="", seq=frame.seq, at_us=at_us)
+
+
+class _Order(_Bus):
+    async def publish(self, subject: str, payload: bytes, message_id: str) -> None:
+        for _ in range(self._waits.pop() if self._waits else 0):
+            await asyncio.sleep(0)
+        self.order += [(event.did, event.seq) for event in decode_live(payload).events]
+
+    def __init__(self, waits: Sequence[int]) -> None:
+        super().__init__(waits)
+        self.order: list[tuple[str, int]] = []
+
+
+@given(st.lists(st.integers(0, 4), max_size=40), st.lists(st.integers(0, 9)), st.lists(st.integers(0, 9)))
+def test_an_accounts_events_stay_in_order_while_keys_are_looked_up(
+    whose: Sequence[int], lookups: Sequence[int], waits: Sequence[int]
+) -> None:
+    bus = _Order(waits)
+
+    async def run() -> Pipeline:
+        keys, judge = _Keys(lookups), _Judge()
+        async with Pipeline(judge, keys, bus, "relay", live_subject, 1_000) as pipeline:  # type: ignore[arg-type]
+            for seq, who in enumerate(whose):
+                frame = SyncFrame(seq, f"did:plc:{who}", "", str(seq), b"")
+                await pipeline.room()
+                pipeline.take(frame, Place(seq, seq), 100)
+                assert pipeline.bytes <= 1_100
+                if seq % 5 == 0:
+                    await asyncio.sleep(0)
+            await pipeline.drain()
+        return pipeline
+
+    pipeline = asyncio.run(run())
+    assert (pipeline.bytes, pipeline.watermark.seq) == (0, len(whose) - 1 if whose else None)
+    for who in set(whose):
+        assert [seq for did, seq in bus.order if did == f"did:plc:{who}"] == [
+            seq for seq, one in enumerate(whose) if one == who
+        ]

@@ -116,7 +116,7 @@ BUCKETS: tuple[KeyValueConfig, ...] = (
     KeyValueConfig(bucket=BUCKET_CONTROL, description="what operators switched", storage=StorageType.FILE),
     KeyValueConfig(bucket=BUCKET_WORKERS, description="which workers live", ttl=10, storage=StorageType.FILE),
     KeyValueConfig(
-        bucket=BUCKET_LEASES, description="which process is which worker", ttl=LEASE_SECONDS, storage=StorageType.MEMORY
+        bucket=BUCKET_LEASES, description="which process is which worker", ttl=LEASE_SECONDS, storage=StorageType.FILE
     ),
     KeyValueConfig(
         # Longer than a token can be good for (an hour, and clocks that differ).
