@@ -26,7 +26,7 @@ from api_gateway.metrics import Measured
 from api_gateway.oauth.client_key import load_client_key
 from api_gateway.panel.errors import error_page
 from api_gateway.readiness import SERVICE, stack_readiness, watch_stack
-from api_gateway.routes import admin, assets, firehose, imports, login, pages, panel, user
+from api_gateway.routes import admin, assets, firehose, imports, login, own_data, pages, panel, user
 from api_gateway.security_headers import SecurityHeaders
 from api_gateway.settings import GatewaySettings
 from headwater.dns_lookup import DnsLookup
@@ -84,6 +84,7 @@ def create_app(settings: GatewaySettings, tasks: Tasks) -> FastAPI:
                 operator=operator,
                 resolver=resolver,
                 followers=Followers(),
+                exports=Followers(each=2, total=50),
                 readiness=readiness,
             )
             tasks.start(watch_stack(bus, readiness, settings.worker_id, settings.worker_count), "watch the stack")
@@ -100,7 +101,7 @@ def create_app(settings: GatewaySettings, tasks: Tasks) -> FastAPI:
         redoc_url=None,
         docs_url=None,
     )
-    for router in (user.router, imports.router, admin.router, firehose.router):
+    for router in (user.router, own_data.router, imports.router, admin.router, firehose.router):
         app.include_router(router)
     for router in (login.router, panel.router, pages.router, assets.router):
         app.include_router(router)

@@ -27,7 +27,7 @@ _SEND_SECONDS: Final = 30
 
 
 class Followers:
-    """Who follows jobs now, so that nobody takes all places."""
+    """Who follows jobs, or exports, now, so that nobody takes all places."""
 
     def __init__(self, each: int = 16, total: int = 1000) -> None:
         self._each = each
@@ -48,7 +48,7 @@ class Followers:
         """Raises Problem 429 when ``who``, or all together, have no place left."""
         if self._open[who] >= self._each or self._open.total() >= self._total:
             raise Problem(
-                HTTPStatus.TOO_MANY_REQUESTS, "too_many_followers", "too many event streams are open", retry_after=5
+                HTTPStatus.TOO_MANY_REQUESTS, "too_many_followers", "too many streams are open", retry_after=5
             )
 
 

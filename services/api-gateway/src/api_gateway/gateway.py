@@ -36,6 +36,7 @@ class Gateway:
     operator: OperatorToken
     resolver: IdentityResolver
     followers: Followers
+    exports: Followers
     readiness: Readiness
 
 

@@ -9,8 +9,16 @@ from pydantic import BaseModel, ValidationError
 
 from api_gateway.bus import Bus
 from api_gateway.problems import unavailable
-from headwater.bus.queries import AccountQuery, AccountSettings, AccountStats
-from headwater.bus.subjects import ACCOUNT_SETTINGS, ACCOUNT_STATS
+from headwater.bus.queries import (
+    AccountQuery,
+    AccountSettings,
+    AccountStats,
+    ChangePrivacy,
+    PrivacyChanged,
+    RecordsQuery,
+)
+from headwater.bus.records import RecordsPage, decode_page
+from headwater.bus.subjects import ACCOUNT_SETTINGS, ACCOUNT_STATS, CHANGE_PRIVACY, RECORDS_PAGE
 from headwater.errors import InvariantError
 
 ANSWER_SECONDS = 10.0
@@ -19,21 +27,37 @@ A = TypeVar("A", bound=BaseModel)
 
 async def account_stats(bus: Bus, did: str) -> AccountStats:
     """What the table holds of an account. Raises Problem 503 when no indexer answers."""
-    return await _ask(bus, ACCOUNT_STATS, did, AccountStats)
+    return _parsed(await _ask(bus, ACCOUNT_STATS, AccountQuery(did=did)), AccountStats)
 
 
 async def account_settings(bus: Bus, did: str) -> AccountSettings:
     """An account's settings and last successful backfill. Raises Problem 503 when no indexer answers."""
-    return await _ask(bus, ACCOUNT_SETTINGS, did, AccountSettings)
+    return _parsed(await _ask(bus, ACCOUNT_SETTINGS, AccountQuery(did=did)), AccountSettings)
 
 
-async def _ask(bus: Bus, subject: str, did: str, kind: type[A]) -> A:
-    question = AccountQuery(did=did).model_dump_json().encode()
+async def change_privacy(bus: Bus, change: ChangePrivacy) -> PrivacyChanged:
+    """Let the indexer make a change that an account has decided; it is committed when this returns.
+
+    Raises Problem 503 when no indexer answers: it may be done then or not, and asking again does no harm.
+    """
+    return _parsed(await _ask(bus, CHANGE_PRIVACY, change), PrivacyChanged)
+
+
+async def records_page(bus: Bus, query: RecordsQuery) -> RecordsPage:
+    """A page of an account's own records. Raises Problem 503 when no indexer answers."""
+    return decode_page(await _ask(bus, RECORDS_PAGE, query))
+
+
+async def _ask(bus: Bus, subject: str, question: BaseModel) -> bytes:
     try:
-        answer = await bus.client.request(subject, question, timeout=ANSWER_SECONDS)
+        answer = await bus.client.request(subject, question.model_dump_json().encode(), timeout=ANSWER_SECONDS)
     except (nats.errors.NoRespondersError, nats.errors.TimeoutError):
         raise unavailable("no indexer answers") from None
+    return answer.data
+
+
+def _parsed(answer: bytes, kind: type[A]) -> A:
     try:
-        return kind.model_validate_json(answer.data)
+        return kind.model_validate_json(answer)
     except ValidationError as error:
-        raise InvariantError(f"the answer of {subject} is not {kind.__name__}") from error
+        raise InvariantError(f"an answer of the indexer is not {kind.__name__}") from error

@@ -19,8 +19,24 @@ class Method(StrEnum):
     GET_BACKFILL = "app.headwater.user.getBackfill"
     GET_STATS = "app.headwater.user.getStats"
     GET_SETTINGS = "app.headwater.user.getSettings"
+    UPDATE_SETTINGS = "app.headwater.user.updateSettings"
+    LIST_RECORDS = "app.headwater.user.listRecords"
+    EXPORT_RECORDS = "app.headwater.user.exportRecords"
+    TOGGLE_COLLECTION = "app.headwater.user.toggleCollection"
+    DELETE_DATA = "app.headwater.user.deleteData"
 
     @property
     def changes(self) -> bool:
         """Whether the method changes something, so that a token for it is good for one request only."""
-        return self in (Method.REQUEST_BACKFILL, Method.CANCEL_BACKFILL)
+        return self in _CHANGING
+
+
+_CHANGING = frozenset(
+    {
+        Method.REQUEST_BACKFILL,
+        Method.CANCEL_BACKFILL,
+        Method.UPDATE_SETTINGS,
+        Method.TOGGLE_COLLECTION,
+        Method.DELETE_DATA,
+    }
+)

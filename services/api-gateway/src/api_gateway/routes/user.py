@@ -21,12 +21,13 @@ from api_gateway.routes.bodies import Accepted, JobId, Jobs, UserBackfill
 from headwater.bus.jobs import JobState, JobStatus
 from headwater.bus.queries import AccountSettings, AccountStats
 
-_ALWAYS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE)
+ALWAYS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE)
 
-router = APIRouter(prefix="/api/user", tags=["user"], responses=documented(*_ALWAYS))
+router = APIRouter(prefix="/api/user", tags=["user"], responses=documented(*ALWAYS))
 
 
-def _lxm(method: Method) -> dict[str, Any]:
+def lxm(method: Method) -> dict[str, Any]:
+    """What OpenAPI says of the method that a route's token needs."""
     return {"x-lxm": method.value}
 
 
@@ -39,7 +40,7 @@ def no_such_job() -> Problem:
     "/backfill",
     status_code=HTTPStatus.ACCEPTED,
     responses=documented(HTTPStatus.FORBIDDEN, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS),
-    openapi_extra=_lxm(Method.REQUEST_BACKFILL),
+    openapi_extra=lxm(Method.REQUEST_BACKFILL),
 )
 async def request_backfill(
     body: UserBackfill,
@@ -50,7 +51,7 @@ async def request_backfill(
     return Accepted.of(await ask_for_backfill(gateway, account.did, body.days), body.days)
 
 
-@router.get("/backfill", openapi_extra=_lxm(Method.LIST_BACKFILLS))
+@router.get("/backfill", openapi_extra=lxm(Method.LIST_BACKFILLS))
 async def list_backfills(
     gateway: GatewayDep,
     account: Annotated[Account, Depends(account_for(Method.LIST_BACKFILLS))],
@@ -63,7 +64,7 @@ async def list_backfills(
     return Jobs(jobs=found, next=following)
 
 
-@router.get("/backfill/{job_id}", responses=documented(HTTPStatus.NOT_FOUND), openapi_extra=_lxm(Method.GET_BACKFILL))
+@router.get("/backfill/{job_id}", responses=documented(HTTPStatus.NOT_FOUND), openapi_extra=lxm(Method.GET_BACKFILL))
 async def get_backfill(
     job_id: JobId, gateway: GatewayDep, account: Annotated[Account, Depends(account_for(Method.GET_BACKFILL))]
 ) -> JobStatus:
@@ -78,7 +79,7 @@ async def get_backfill(
     "/backfill/{job_id}/events",
     response_class=EventSourceResponse,
     responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.TOO_MANY_REQUESTS),
-    openapi_extra=_lxm(Method.GET_BACKFILL),
+    openapi_extra=lxm(Method.GET_BACKFILL),
 )
 async def follow_backfill(
     job_id: JobId, gateway: GatewayDep, account: Annotated[Account, Depends(account_for(Method.GET_BACKFILL))]
@@ -93,7 +94,7 @@ async def follow_backfill(
     "/backfill/{job_id}",
     status_code=HTTPStatus.ACCEPTED,
     responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
-    openapi_extra=_lxm(Method.CANCEL_BACKFILL),
+    openapi_extra=lxm(Method.CANCEL_BACKFILL),
 )
 async def cancel_backfill(
     job_id: JobId, gateway: GatewayDep, account: Annotated[Account, Depends(account_for(Method.CANCEL_BACKFILL))]
@@ -105,7 +106,7 @@ async def cancel_backfill(
     return status
 
 
-@router.get("/stats", openapi_extra=_lxm(Method.GET_STATS))
+@router.get("/stats", openapi_extra=lxm(Method.GET_STATS))
 async def get_stats(
     gateway: GatewayDep, account: Annotated[Account, Depends(account_for(Method.GET_STATS))]
 ) -> AccountStats:
@@ -113,7 +114,7 @@ async def get_stats(
     return await account_stats(gateway.bus, account.did)
 
 
-@router.get("/settings", openapi_extra=_lxm(Method.GET_SETTINGS))
+@router.get("/settings", openapi_extra=lxm(Method.GET_SETTINGS))
 async def get_settings(
     gateway: GatewayDep, account: Annotated[Account, Depends(account_for(Method.GET_SETTINGS))]
 ) -> AccountSettings:
