@@ -14,7 +14,7 @@ from indexer.statements import SQL
 
 log = logging.getLogger("indexer.purge")
 
-ROWS_AT_ONCE: Final = 10_000
+ROWS_AT_ONCE: Final = 2_000
 _STATEMENTS = ("purge_records", "purge_marks")
 _SECONDS_BETWEEN = 1.0
 
