@@ -308,3 +308,14 @@ def test_what_a_recorded_scenario_expects_to_be_dropped_moves_nothing(name: str)
         elif kind == "#sync" and one.status != "active":
             follow_sync(one, LiveSync(did=DID, rev=body["rev"], data="x", seq=1), replayed=False, now_us=now)
             assert (one.rev, one.data) == before
+
+
+def test_what_was_dropped_does_not_come_back_by_a_second_delivery() -> None:
+    """A later commit, dropped as well, may have deleted what it brought."""
+    one = repo(1)
+    follow_account(one, account(2, False, "deactivated"), NOW)
+    follow(one, commit(3, 1))
+    follow(one, commit(4))
+    follow_account(one, account(5, True), NOW)
+    assert not follow(one, commit(3, 1))
+    assert (one.sync_state, one.desync_rev) == ("desynchronized", rev(4))
