@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import asyncpg
+import msgspec
 import pytest
 
 from headwater.bus.queries import ChangePrivacy
+from headwater.clock import now_us
 from headwater.errors import Reason
+from headwater.tid import tid_from
 from indexer.database import connect
 from indexer.live import write_events
 from indexer.privacy import write_change
@@ -138,6 +141,35 @@ async def test_a_deletion_goes_on_after_a_crash_and_holds_meanwhile(url: str, ta
     assert await change(restarted, OPT_IN) is None
     assert await stored(restarted) == {}
     await restarted.close()
+
+
+async def test_a_deletion_takes_what_is_newer_than_our_clock(table: asyncpg.Connection) -> None:
+    ahead = tid_from(now_us() + 60_000_000)
+    await write(table, msgspec.structs.replace(batch(3, {A: 1}), rev=ahead))
+    await change(table, DELETE)
+    await purge(table)
+    assert await stored(table) == {}
+
+
+async def test_nothing_is_fetched_by_itself_after_a_deletion(table: asyncpg.Connection) -> None:
+    await write(table, *snapshot(3, {A: 1}))
+    await write_events(table, [commit(4, {B: 1}), commit(6, {C: 1})])
+    assert await table.fetchval("SELECT sync_state FROM repo") == "desynchronized"
+    await change(table, DELETE)
+    await purge(table)
+    await change(table, OPT_IN)
+    assert await table.fetchval("SELECT sync_state FROM repo") == "synchronized"
+
+
+async def test_what_was_dropped_while_opted_out_does_not_count_later(table: asyncpg.Connection) -> None:
+    """A delete that was dropped has left no tombstone: a create from before it must not win when it comes again."""
+    created = commit(3, {A: 1})
+    await write_events(table, [commit(2, {B: 1})])
+    await change(table, OPT_OUT)
+    await write_events(table, [created, commit(4, {}, delete=(A,))])
+    await change(table, OPT_IN)
+    await write_events(table, [created])
+    assert await stored(table) == {B: 1}
 
 
 async def test_after_a_deletion_one_can_start_again(table: asyncpg.Connection) -> None:

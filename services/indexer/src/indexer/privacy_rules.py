@@ -6,7 +6,7 @@ from headwater.bus.queries import ChangePrivacy
 from headwater.errors import Reason
 from indexer.account_rules import delete_account
 from indexer.state import Repo
-from indexer.sync_rules import Desync, desynchronize
+from indexer.sync_rules import Desync, desynchronize, synchronize
 
 MAX_EXCLUDED = 200
 """Collections that an account can exclude: each is compared with every record of the account."""
@@ -39,8 +39,9 @@ def lets_in(change: ChangePrivacy) -> bool:
 
 
 def _delete(repo: Repo, now_us: int) -> None:
-    """Who deletes their data does not want it back: the account is opted out with it."""
+    """Who deletes their data does not want it back: the account is opted out with it, and no resync is to come."""
     delete_account(repo, now_us)
+    synchronize(repo)
     repo.opted_out, repo.incomplete = True, False
     repo.handle = repo.pds = repo.rev = repo.data = None
     repo.last_backfill_at = repo.last_backfill_days = repo.tracked_from = None
@@ -50,9 +51,7 @@ def _opt_in(repo: Repo, now_us: int) -> str | None:
     if repo.purging:
         return "deletion_running"
     repo.opted_out = False
-    # What was written to the repo meanwhile was dropped. Of one that was deleted there is nothing to be in step with.
-    if repo.rev is not None:
-        desynchronize(repo, Desync.INVITED, repo.rev, now_us)
+    _invite(repo, now_us)
     return None
 
 
@@ -73,6 +72,15 @@ def _include(repo: Repo, collection: str, now_us: int) -> str | None:
         return "deletion_running"
     repo.excluded = [name for name in repo.excluded if name != collection]
     repo.incomplete = True
-    if repo.rev is not None:
-        desynchronize(repo, Desync.INVITED, repo.rev, now_us)
+    _invite(repo, now_us)
     return None
+
+
+def _invite(repo: Repo, now_us: int) -> None:
+    """What came meanwhile was dropped, deletes too; so none of it counts when it comes again, and all is fetched.
+
+    Of a repo that was deleted there is nothing to be in step with.
+    """
+    if repo.rev is not None:
+        repo.void_rev = max(repo.void_rev or "", repo.rev)
+        desynchronize(repo, Desync.INVITED, repo.rev, now_us)

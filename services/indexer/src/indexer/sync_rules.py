@@ -113,7 +113,7 @@ def catch_up(repo: Repo, end: SnapshotEnd, kept_from: int | None) -> None:
     if repo.sync_state == "desynchronized" and _reaches(end, kept_from):
         claim_only = repo.desync_reason not in set(Desync) and repo.resync_tries >= _CLAIMS_TRIED
         if end.rev >= (repo.desync_rev or "") or claim_only:
-            _synchronize(repo)
+            synchronize(repo)
         elif repo.gap_since is not None and (repo.gap_rev or "") <= end.rev <= repo.gap_since:
             repo.gap_rev, repo.gap_data = end.rev, end.data or None
             _close_gap(repo)
@@ -189,11 +189,12 @@ def _close_gap(repo: Repo) -> bool:
         return False
     if repo.gap_data is not None and repo.gap_prev_data is not None and repo.gap_data != repo.gap_prev_data:
         return False
-    _synchronize(repo)
+    synchronize(repo)
     return True
 
 
-def _synchronize(repo: Repo) -> None:
+def synchronize(repo: Repo) -> None:
+    """Nothing is missing of the repo."""
     repo.sync_state = "synchronized"
     repo.desync_reason = repo.desync_rev = repo.desync_at = repo.resync_at = None
     _forget_gap(repo)
