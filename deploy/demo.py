@@ -14,11 +14,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+import demo_firehose
 from rich.console import Console
 from rich.table import Table
 
@@ -31,6 +32,8 @@ from headwater_local.stack_file import StackFile, read_stack, running_stack
 
 _TESTS = Path(__file__).resolve().parents[1] / "tests"
 _START_SECONDS = 90.0
+_OTHERS = 2
+"""Accounts that nobody asks for: they come with everybody's history."""
 _PER_COLLECTION = """
     SELECT collection, count(*) AS records, count(DISTINCT did) AS accounts,
            min(created_at)::date AS first, max(created_at)::date AS last
@@ -45,13 +48,18 @@ def main() -> int:
     arguments = _arguments()
     with tempfile.TemporaryDirectory(prefix="headwater-demo-", ignore_cleanup_errors=True) as directory:
         home = Path(directory)
-        with _local_network(arguments.accounts, arguments.records) as network, _stack(home, network) as stack:
+        with ExitStack() as held:
+            network = held.enter_context(_local_network(arguments.accounts + _OTHERS, arguments.records))
+            asked, others = network["accounts"][: arguments.accounts], network["accounts"][arguments.accounts :]
+            demo_firehose.prepare(network, others)
+            stack = held.enter_context(_stack(home, network))
             settings = RunnerSettings(headwater_home=home, gateway_url=stack.gateway_url)
-            for account in network["accounts"]:
+            for account in asked:
                 code = backfill_actor(settings, account["handle"], 0, as_json=False)
                 if code != 0:
                     return code
             console.print(asyncio.run(_collections(stack.database_url)))
+            demo_firehose.show(settings, network, others, stack.database_url, console)
             console.print(f"panel  {stack.gateway_url}/user\nAPI    {stack.gateway_url}/docs")
             if arguments.keep:
                 console.print(f"psql   psql {stack.database_url}\n\nCtrl-C ends it.", soft_wrap=True)
@@ -107,7 +115,7 @@ def _stack(home: Path, network: Mapping[str, Any]) -> Iterator[StackFile]:
             "PLC_URL": network["plc_url"],
             "HANDLE_RESOLVER_URL": network["pds_urls"][0],
             "ALLOW_PRIVATE_HOSTS": "1",
-            "RELAY_URLS": "",
+            "RELAY_URLS": network["relay_url"],
         },
     )
     with started(program, log=home / "up.log", timeout=_START_SECONDS):
