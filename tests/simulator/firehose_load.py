@@ -34,7 +34,7 @@ _LOAD = "/_load"
 _TICK_S = 0.002
 _CHUNK_BYTES = 256 * 1024
 #: What waits in the process for one consumer; beyond it is the kernel's buffer.
-_WAITING_BYTES = 1 << 20
+_WAITING_BYTES = 4 << 20
 
 
 class Schedule:

@@ -67,6 +67,8 @@ class _Consumer:
         self._generation = stream.generation
         self._greetings, self._closing = _greetings(stream, cursor)
         self._place = stream.end if cursor is None else stream.place_after(cursor)
+        # An error ends the connections of its time; who comes later finds the events alone.
+        self._joined = stream.end
         self._live = self._place == stream.end
         self.too_slow = False
 
@@ -89,9 +91,11 @@ class _Consumer:
             news = self._stream.news
             behind, entries = self._stream.read(self._place, _AT_ONCE)
             for entry in entries:
-                await _send_entry(websocket, entry)
-                if entry.closes:
-                    return
+                past = entry.closes and self._place < self._joined
+                if not past:
+                    await _send_entry(websocket, entry)
+                    if entry.closes:
+                        return
                 self._place += 1
             self._place = behind
             if not entries:

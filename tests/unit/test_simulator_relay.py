@@ -262,6 +262,9 @@ async def test_junk_is_sent_as_it_is(world: World, alice: Account, client: aioht
         stream.junk(kind)
     strange = [await listener.next() for _ in range(5)]
     assert [type(frame) for frame in strange] == [UnknownFrame, UnknownFrame, InfoFrame, ErrorFrame, type(None)]
+    # Who comes back is not sent away by the same error.
+    alice.post("after the error")
+    assert (await (await listen(client, world.relay, stream.last_seq - 2)).next()).seq == stream.last_seq
     with pytest.raises(KeyError):
         stream.junk("nonsense")
 
