@@ -36,6 +36,7 @@ demo: setup ## a local network, the stack, some accounts backfilled, and what is
 
 test: setup ## every test (ARGS="-k name"; ARGS="--backend=containers" takes Postgres and NATS from Docker)
 	@if command -v npm > /dev/null; then tests/e2e/pds/install.sh; \
+	  if [ -n "$$CI" ] || [ -x /usr/bin/chromium ]; then tests/e2e/browser/install.sh; fi; \
 	elif [ -n "$$CI" ]; then echo "npm is missing: in CI the tests against a real PDS must run" >&2; exit 1; \
 	else echo "npm is missing: the tests against a real PDS are skipped"; fi
 	$(BIN)/pytest $(ARGS)
@@ -50,5 +51,5 @@ bench: setup ## measures, and writes bench/RESULTS.md
 	PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
 
 clean: ## remove what can be made again: the environment and the caches; the data in .headwater stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/e2e/pds/node_modules
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/e2e/pds/node_modules tests/e2e/browser/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -24,6 +24,7 @@ class GatewayClient:
 
     def __init__(self, url: str, token: str) -> None:
         self.url = url
+        self.token = token
         self._operator = {"Authorization": f"Bearer {token}"}
         #: Jobs whose requests the gateway took back because the bus had not confirmed them.
         self.withdrawn: set[str] = set()

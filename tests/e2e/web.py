@@ -8,13 +8,17 @@ import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from e2e.real_network import PASSWORD, Account
 from e2e.running_stack import RunningStack
 
+HERE = Path(__file__).parent / "browser"
+_AXE = HERE / "node_modules/axe-core/axe.min.js"
+_SERIOUS = ("serious", "critical")
 _CHROMIUM = "/usr/bin/chromium"
 _FLAGS = (
     "--no-sandbox",
@@ -24,14 +28,17 @@ _FLAGS = (
     "--disable-gpu",
 )
 PATIENCE_MS = 30_000
+expect.set_options(timeout=PATIENCE_MS)
 
 
 def require_chromium() -> None:
-    """Skip the calling test where there is no Chromium; in CI it is installed, and lacking it is a failure."""
-    if os.environ.get("CI") or (os.access("/", os.W_OK) and shutil.which("apt-get")):
-        subprocess.run([Path(__file__).parent / "browser" / "install.sh"], check=True, timeout=900)
-    if not Path(_CHROMIUM).exists():
-        pytest.skip("Chromium is not installed: the tests with a browser need it")
+    """Skip the calling test where Chromium or npm is missing; in CI that is a failure, never a skip."""
+    if not os.environ.get("CI"):
+        if not Path(_CHROMIUM).exists():
+            pytest.skip(f"{_CHROMIUM} is missing: the tests with a browser need Debian's package, chromium")
+        if shutil.which("npm") is None:
+            pytest.skip("npm is not installed: the tests with a browser need it")
+    subprocess.run([HERE / "install.sh"], check=True, timeout=900)
 
 
 @asynccontextmanager
@@ -83,6 +90,33 @@ class Person:
         """Choose how far back, and start."""
         await self.page.get_by_role("radio", name=span).check()
         await self.page.get_by_role("button", name="Start backfill").click()
+
+    async def violations(self) -> list[str]:
+        """What axe-core finds on the page that keeps people out."""
+        await self.page.evaluate(_AXE.read_text())
+        found = await self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        assert found["passes"], "axe-core has looked at nothing"
+        return [
+            f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found["violations"] if one["impact"] in _SERIOUS
+        ]
+
+    async def watch_bars(self) -> None:
+        """Note from now on every state and every written percentage that the page shows."""
+        await self.page.evaluate(
+            """() => {
+              window.seen = {states: [], written: []};
+              const note = (list, value) => { if (value !== undefined && list.at(-1) !== value) list.push(value); };
+              new MutationObserver(() => {
+                note(window.seen.states, document.querySelector('[sse-swap=state]')?.innerText);
+                note(window.seen.written, document.querySelector('progress[aria-label=Written]')?.value);
+              }).observe(document.body, {subtree: true, childList: true, characterData: true});
+            }"""
+        )
+
+    async def seen(self) -> dict[str, list[Any]]:
+        """What ``watch_bars`` has noted: ``states`` and ``written``."""
+        found: dict[str, list[Any]] = await self.page.evaluate("window.seen")
+        return found
 
     async def notice(self) -> str:
         """What the page says has happened."""

@@ -111,3 +111,14 @@ def test_vendored_files_are_the_released_ones() -> None:
     assert len(scripts) == 2
     assert set(scripts) <= set(ASSETS)
     assert asset_url("panel.css").startswith("/assets/panel.css?v=")
+
+
+def test_vendored_files_are_those_of_npm() -> None:
+    packages = Path(__file__).parents[1] / "e2e/browser/node_modules"
+    if not packages.is_dir():
+        pytest.skip("npm has not installed the packages of tests/e2e/browser")
+    for name, path in {
+        "htmx.min.js": "htmx.org/dist/htmx.min.js",
+        "htmx-sse.min.js": "htmx-ext-sse/dist/sse.min.js",
+    }.items():
+        assert (packages / path).read_bytes() == (PANEL / "vendored" / name).read_bytes()

@@ -1,6 +1,13 @@
 #!/usr/bin/env bash
-# Installs Debian's Chromium, where there is none yet. Playwright's own download would come from outside the mirrors.
+# Installs what the tests with a browser need: axe-core and htmx from npm, by the lock file, and Debian's Chromium where
+# there is none yet. (Playwright's own download would come from outside the mirrors.)
 set -euo pipefail
+cd "$(dirname "$0")"
+stamp=node_modules/.installed
+if ! { [ -e "$stamp" ] && [ "$stamp" -nt package-lock.json ]; }; then
+  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+  touch "$stamp"
+fi
 if [ -x /usr/bin/chromium ]; then exit 0; fi
 sudo=""
 if [ "$(id -u)" != 0 ]; then sudo="sudo -n"; fi
