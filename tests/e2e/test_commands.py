@@ -140,7 +140,7 @@ async def test_status(world: SimulatedWorld, stack: RunningStack, gateway: Gatew
     }
     assert {stream["stream"] for stream in status["streams"]} >= {"RECORDS_LIVE", "RECORDS_BACKFILL", "REQUESTS"}
     assert {(lane["lane"], lane["partition"]) for lane in status["lanes"]} == {
-        (lane, partition) for lane in ("live", "backfill") for partition in range(16)
+        (lane, partition) for lane in ("live", "replay", "backfill") for partition in range(16)
     }
     assert status["jobs"]["done"] >= 1
     for_people = await command.run(stack.home, "status")

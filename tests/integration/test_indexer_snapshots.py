@@ -18,7 +18,6 @@ from indexer_rig import (
     DID,
     LIKE,
     OTHER,
-    POST,
     batch,
     commit,
     emptied,
@@ -244,33 +243,6 @@ async def test_a_cancelled_job_keeps_what_was_committed_and_never_sweeps(table: 
     late = await write(table, batch(5, {C: 2}, job="second", index=1))
     assert late.dropped == 1
     assert (await stored(table)).get(C) is None
-
-
-async def test_a_scoped_snapshot_refreshes_what_is_held_and_sweeps_what_vanished(table: asyncpg.Connection) -> None:
-    old, gone, unknown = (POST, "old"), (POST, "gone"), (POST, "unknown")
-    await write_events(table, [commit(1, {A: 1, old: 1, gone: 1})])
-    scoped = batch(5, {A: 2}, held={old: 3, unknown: 3}, beyond=((POST, "never"),), whole=False)
-    result = await write(table, scoped, end(5, batches=1, records=1, whole=False))
-    assert state_of(result) == "done"
-    assert await stored(table) == {A: 2, old: 3}
-    # No floor: a late commit of what vanished meets a tombstone, one of what is out of scope still counts.
-    await write_events(table, [commit(2, {gone: 2}), commit(4, {unknown: 3})])
-    assert await stored(table) == {A: 2, old: 3, unknown: 3}
-    repo = await table.fetchrow("SELECT floor_rev, scoped_rev, scoped_cutoff FROM repo")
-    assert tuple(repo) == (None, rev(5), 0)
-
-
-async def test_keys_out_of_scope_are_not_swept(table: asyncpg.Connection) -> None:
-    await write_events(table, [commit(1, {A: 1, B: 1})])
-    await write(table, batch(5, {A: 1}, beyond=(B,), whole=False), end(5, batches=1, records=1, whole=False))
-    assert await stored(table) == {A: 1, B: 1}
-
-
-async def test_a_late_delete_does_not_undo_what_a_scoped_snapshot_confirmed(table: asyncpg.Connection) -> None:
-    await write_events(table, [commit(1, {A: 1})])
-    await write(table, batch(5, {A: 1}, whole=False), end(5, batches=1, records=1, whole=False))
-    await write_events(table, [commit(3, delete=(A,))])
-    assert await stored(table) == {A: 1}
 
 
 async def test_a_live_commit_ends_the_fast_way_of_a_first_import(table: asyncpg.Connection) -> None:

@@ -9,6 +9,7 @@ from itertools import chain
 import asyncpg
 
 from headwater.bus.messages import BackfillMessage, Keys, Rows, SnapshotBatch, SnapshotEnd
+from headwater.bus.subjects import RequestLane
 from headwater.clock import now_us
 from indexer.batch import joined, keys_beside, rows_beside, rows_of, without
 from indexer.live import release_deferred
@@ -196,7 +197,8 @@ class _Transaction:
                 self._result.waiting.add(index)
             elif fate is Fate.SWEEP:
                 await self._sweep(repo, job, end)
-            if job.state == "done" and not was_final:
+            # Crawls and resyncs are nobody's backfill: they must not put a user who never asked into cooldown.
+            if job.state == "done" and not was_final and end.lane == RequestLane.USER:
                 repo.last_backfill_at = now_us()
                 repo.last_backfill_days = end.days
         self._result.told = [job for job in self._jobs.values() if job.did in self._repos]

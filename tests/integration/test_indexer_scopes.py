@@ -1,0 +1,69 @@
+"""Snapshots with a cutoff, and what only a job of the user's own moves; on a real Postgres."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import asyncpg
+import pytest
+from msgspec.structs import replace
+
+from headwater.bus.subjects import RequestLane
+from indexer.live import write_events
+from indexer.snapshots import Result
+from indexer_rig import LIKE, POST, batch, commit, emptied, end, migrated_database, rev, stored, write
+
+A, B = (LIKE, "a"), (LIKE, "b")
+
+
+@pytest.fixture(scope="module")
+def migrated_url(postgres_dsn: str) -> Iterator[str]:
+    with migrated_database(postgres_dsn, "indexer_scopes") as url:
+        yield url
+
+
+@pytest.fixture
+async def table(migrated_url: str) -> AsyncIterator[asyncpg.Connection]:
+    async with emptied(migrated_url) as connection:
+        yield connection
+
+
+def state_of(result: Result, job: str = "job") -> str:
+    return next(told.state for told in result.told if told.job_id == job)
+
+
+async def test_a_scoped_snapshot_refreshes_what_is_held_and_sweeps_what_vanished(table: asyncpg.Connection) -> None:
+    old, gone, unknown = (POST, "old"), (POST, "gone"), (POST, "unknown")
+    await write_events(table, [commit(1, {A: 1, old: 1, gone: 1})])
+    scoped = batch(5, {A: 2}, held={old: 3, unknown: 3}, beyond=((POST, "never"),), whole=False)
+    result = await write(table, scoped, end(5, batches=1, records=1, whole=False))
+    assert state_of(result) == "done"
+    assert await stored(table) == {A: 2, old: 3}
+    # No floor: a late commit of what vanished meets a tombstone, one of what is out of scope still counts.
+    await write_events(table, [commit(2, {gone: 2}), commit(4, {unknown: 3})])
+    assert await stored(table) == {A: 2, old: 3, unknown: 3}
+    repo = await table.fetchrow("SELECT floor_rev, scoped_rev, scoped_cutoff FROM repo")
+    assert tuple(repo) == (None, rev(5), 0)
+
+
+async def test_keys_out_of_scope_are_not_swept(table: asyncpg.Connection) -> None:
+    await write_events(table, [commit(1, {A: 1, B: 1})])
+    await write(table, batch(5, {A: 1}, beyond=(B,), whole=False), end(5, batches=1, records=1, whole=False))
+    assert await stored(table) == {A: 1, B: 1}
+
+
+async def test_a_late_delete_does_not_undo_what_a_scoped_snapshot_confirmed(table: asyncpg.Connection) -> None:
+    await write_events(table, [commit(1, {A: 1})])
+    await write(table, batch(5, {A: 1}, whole=False), end(5, batches=1, records=1, whole=False))
+    await write_events(table, [commit(3, delete=(A,))])
+    assert await stored(table) == {A: 1}
+
+
+@pytest.mark.parametrize("lane", list(RequestLane))
+async def test_only_a_job_that_somebody_asked_for_is_a_backfill_of_the_account(
+    table: asyncpg.Connection, lane: RequestLane
+) -> None:
+    """A crawl that moved ``last_backfill_at`` would put a user who never asked into cooldown."""
+    await write(table, batch(3, {A: 1}), replace(end(3, batches=1, records=1, days=30), lane=lane.value))
+    backfill = await table.fetchrow("SELECT last_backfill_at IS NOT NULL, last_backfill_days FROM repo")
+    assert tuple(backfill) == ((True, 30) if lane is RequestLane.USER else (False, None))
