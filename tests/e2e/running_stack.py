@@ -23,7 +23,16 @@ GATEWAY_DID = "did:web:headwater.test"
 _PATIENCE_SECONDS = 90.0
 _LOG_TAIL_BYTES = 16_000
 # What the developer's own environment says must not reach the stack under test.
-_FOREIGN = ("NATS_URL", "DATABASE_URL", "GATEWAY_URL", "GATEWAY_DID", "PLC_URL", "WORKER_ID", "WORKER_COUNT")
+_FOREIGN = (
+    "NATS_URL",
+    "DATABASE_URL",
+    "GATEWAY_URL",
+    "GATEWAY_DID",
+    "GATEWAY_PUBLIC_URL",
+    "PLC_URL",
+    "WORKER_ID",
+    "WORKER_COUNT",
+)
 
 T = TypeVar("T")
 

@@ -217,6 +217,20 @@ async def test_other_sites_cannot_use_a_session(server: AuthorizationServer, bro
     assert await bus.queued(ALICE) is not None
 
 
+async def test_every_route_that_changes_something_asks_where_from(
+    server: AuthorizationServer, browser: Browser
+) -> None:
+    await browser.log_in(server)
+    paths = (await browser.http.get("/openapi.json")).json()["paths"]
+    changing = [(m, p) for p, methods in paths.items() for m in methods if p.startswith("/api/user/") and m != "get"]
+    assert len(changing) >= 5
+    for method, path in changing:
+        answer = await browser.http.request(
+            method, path.format(job_id="x"), headers={"Sec-Fetch-Site": "cross-site", "Accept": "*/*"}
+        )
+        assert (answer.status_code, answer.json()["reason"]) == (403, "cross_site"), (method, path)
+
+
 async def test_two_users_see_nothing_of_each_other(
     server: AuthorizationServer, browser: Browser, other: Browser, bus: Bystander
 ) -> None:

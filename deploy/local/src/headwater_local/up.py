@@ -66,6 +66,7 @@ def _announce(stack: Stack) -> None:
     """On stdout, the log being on stderr: what to do with the stack now that it is ready."""
     lines = (
         f"Headwater is ready: {stack.gateway_url}",
+        f"  your own data  {stack.gateway_url}/user",
         f"  API            {stack.gateway_url}/docs",
         "  fetch a repo   headwater backfill HANDLE",
         "  query          psql $(headwater db url)",
