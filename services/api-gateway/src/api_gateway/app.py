@@ -26,7 +26,7 @@ from api_gateway.metrics import Measured
 from api_gateway.oauth.client_key import load_client_key
 from api_gateway.panel.errors import error_page
 from api_gateway.readiness import SERVICE, stack_readiness, watch_stack
-from api_gateway.routes import admin, assets, firehose, imports, login, own_data, pages, panel, user
+from api_gateway.routes import admin, assets, firehose, imports, login, own_data, pages, panel, panel_own_data, user
 from api_gateway.security_headers import SecurityHeaders
 from api_gateway.settings import GatewaySettings
 from headwater.dns_lookup import DnsLookup
@@ -103,7 +103,7 @@ def create_app(settings: GatewaySettings, tasks: Tasks) -> FastAPI:
     )
     for router in (user.router, own_data.router, imports.router, admin.router, firehose.router):
         app.include_router(router)
-    for router in (login.router, panel.router, pages.router, assets.router):
+    for router in (login.router, panel.router, panel_own_data.router, pages.router, assets.router):
         app.include_router(router)
     for path, endpoint in health_routes(SERVICE, readiness):
         app.router.routes.append(Route(path, _Endpoint(endpoint), include_in_schema=False))

@@ -112,6 +112,8 @@ PROBLEMS: Final[Mapping[str, Words]] = {
     "job_ended": Words("This backfill has ended already.", "There is nothing left to cancel."),
     "no_such_job": Words("You have no such backfill.", "Your backfills are listed below."),
     "invalid_input": Words("That is not a number of days.", "Choose one of the spans, or enter 1 to 3650 days."),
+    "not_a_collection": Words("A collection is a name such as app.bsky.feed.post.", "Choose one of those you have."),
+    "no_such_page": Words("This page of records does not exist.", "Begin with the newest."),
     "cross_site": Words("Another site sent this request.", "If it was you, press the button here once more."),
     "unavailable": Words(
         "Something that is needed does not answer just now.", "Nothing was begun. Try again in a minute."
@@ -133,6 +135,9 @@ PROBLEMS: Final[Mapping[str, Words]] = {
     "login_used": Words("This login was used before; each is good for one time.", _AGAIN),
     "login_malformed": Words("Your account's host sent an incomplete answer.", _AGAIN),
     "other_browser": Words("This login was begun in another browser. You are not logged in here.", _AGAIN),
+    "deletion_running": Words("Rows of yours are still being deleted.", "Try again in a moment."),
+    "too_many_excluded": Words("You keep very many collections out.", "Let one in again first, or opt out of all."),
+    "not_confirmed": Words("Nothing was deleted: that is neither your handle nor your DID.", "Type it once more."),
     "not_found": Words("There is no such page.", "Go back to your data."),
     "syntax": Words("That is neither a handle nor a DID nor the address of a host.", "A handle looks like a web name."),
     "internal_error": _OURS,

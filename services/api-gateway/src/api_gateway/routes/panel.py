@@ -17,6 +17,7 @@ from api_gateway.cancellation import cancel
 from api_gateway.follow import changes, stream_of
 from api_gateway.gateway import Gateway, GatewayDep
 from api_gateway.indexer_client import account_settings, account_stats
+from api_gateway.panel.figures_view import chart, sync_words
 from api_gateway.panel.job_view import JobView, view
 from api_gateway.panel.templates import page, render
 from api_gateway.panel.words import words_of
@@ -56,7 +57,7 @@ async def get_panel(request: Request, gateway: GatewayDep) -> Response:
         # The login comes back to the address, where the cookies of the name are not known.
         return RedirectResponse(f"{origin}/user", HTTPStatus.SEE_OTHER)
     session = await gateway.browsers.session(request)
-    return login_page() if session is None else await _panel(gateway, session)
+    return login_page() if session is None else await show_panel(gateway, session)
 
 
 @router.get("/user/cards/backfill")
@@ -135,19 +136,30 @@ async def _figures(gateway: Gateway, session: Session) -> dict[str, Any]:
     """What the indexer says, nothing where it does not answer: the rest of the page is useful without."""
     try:
         stats = await account_stats(gateway.bus, session.did)
-        return {"stats": stats, "settings": await account_settings(gateway.bus, session.did)}
+        settings = await account_settings(gateway.bus, session.did)
     except Problem:
-        return {"stats": None, "settings": None}
+        return {"stats": None, "settings": None, "chart": None, "sync": None}
+    return {
+        "stats": stats,
+        "settings": settings,
+        "chart": chart(stats.months),
+        "sync": sync_words(settings, now_us()),
+    }
 
 
-async def _panel(gateway: Gateway, session: Session, problem: Problem | None = None) -> HTMLResponse:
+async def show_panel(
+    gateway: Gateway, session: Session, problem: Problem | None = None, *, privacy_problem: Problem | None = None
+) -> HTMLResponse:
+    """The whole page, with what went wrong at its first card or at its privacy card."""
+    wrong = problem or privacy_problem
     return page(
         "panel.html",
-        HTTPStatus.OK if problem is None else problem.status,
-        None if problem is None else problem.headers,
+        HTTPStatus.OK if wrong is None else wrong.status,
+        None if wrong is None else wrong.headers,
         session=session,
         browsers=await count_sessions(gateway.bus, session.did),
         problem_words=None if problem is None else words_of(problem.reason, problem.detail),
+        privacy_words=None if privacy_problem is None else words_of(privacy_problem.reason, privacy_problem.detail),
         focus=False,
         **await _jobs(gateway, session),
         **await _figures(gateway, session),
@@ -171,7 +183,7 @@ async def _refused(request: Request, gateway: Gateway, session: Session, problem
     """The page, or where htmx asks its first card, with what went wrong."""
     if "hx-request" in request.headers:
         return _card(await _jobs(gateway, session), problem=problem, focus=True)
-    return await _panel(gateway, session, problem)
+    return await show_panel(gateway, session, problem)
 
 
 async def _changed(request: Request, gateway: Gateway, session: Session) -> Response:
