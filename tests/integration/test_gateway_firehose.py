@@ -81,7 +81,7 @@ async def test_the_whole_story_is_told(gateway: RunningGateway, store: FirehoseS
         console.print(table)
     text = console.export_text()
     for said in ("7 days, asked for by the environment", "1,500 of 3,000 repos listed, 900 filed, 17 waiting", "10 min",
-                 "relay.test: seq 7", "12 events", "closing gaps", "seq jump", "of late 1 closed"):  # fmt: skip
+                 "relay.test: seq 7", "12 events", "closing gaps", "seq jump", "1 closed lately"):  # fmt: skip
         assert said in text
 
 

@@ -26,5 +26,5 @@ def test_the_demo_runs_to_its_end(tmp_path: Path) -> None:
     assert all(number >= 300 for number in written)
     assert sum(int(number.replace(",", "")) for number in in_postgres) == sum(written)
     assert "all 4 accounts have in Postgres what they have on their PDS" in finished.stdout
-    assert re.search(r"of late 1 closed", finished.stdout), "a gap was made and closed"
+    assert re.search(r"1 closed lately", finished.stdout), "a gap was made and closed"
     assert re.search(r"^panel  http://127\.0\.0\.1:\d+/user$", finished.stdout, re.MULTILINE)

@@ -17,7 +17,7 @@ def firehose_tables(answer: Row, now: int) -> list[Table]:
     """What ``GET /api/admin/firehose`` answers; ``now`` in microseconds since 1970. Closed gaps are counted only."""
     gaps = [gap for gap in answer["gaps"] if gap["state"] != "closed"]
     closed = len(answer["gaps"]) - len(gaps)
-    title = f"Gaps (of late {closed} closed)" if closed else "Gaps"
+    title = f"Open gaps ({closed} closed lately)" if closed else "Open gaps"
     return [
         plain_table("Firehose", ("piece", "state", "progress", "rate", "left"), _pieces(answer, now)),
         plain_table(title, ("relay", "kind", "state", "from", "to"), map(_gap, gaps)),
@@ -57,7 +57,8 @@ def _replay(replay: Row) -> Sequence[str]:
 
 
 def _crawl(name: str, crawl: Row) -> Sequence[str]:
-    total = "" if crawl["total"] is None else f" of {crawl['total']:,}"
+    # The relay's repos are counted beforehand; those of hosts that it leaves out come on top.
+    total = "" if crawl["total"] is None or crawl["listed"] > crawl["total"] else f" of {crawl['total']:,}"
     figures = [f"{crawl['listed']:,}{total} repos listed", f"{crawl['filed']:,} filed"]
     figures += [f"{crawl[figure]:,} {figure}" for figure in ("waiting", "failed", "gone") if crawl[figure]]
     if crawl["detail"]:
