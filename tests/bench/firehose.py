@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from bisect import bisect_right
 from collections.abc import Iterator
 
 import asyncpg
 
+from bench.commit_times import Key, commit_times, delays, ended_at
 from bench.errors import VoidRunError
 from bench.imports import Bench
 from bench.load import Load, Release
 from bench.postgres import all_ended, forget_everything
 from bench.resources import Processes
-from bench.results import Latency, Live, LiveRun
+from bench.results import Import, Latency, Live, LiveRun
 from bench.sizes import Sizes
 from e2e.running_stack import RunningStack
 from headwater.frame_reader import parse_frame
@@ -21,14 +23,13 @@ from headwater.frames import CommitFrame
 
 # Counting rows costs Postgres something; when the last one came is read from its commit afterwards.
 _LOOK_SECONDS = 0.5
+_SOON_SECONDS = 0.02
+# Of the frames that are to be sent beside an import so many must be on their way before it ends.
+_SHARE_BESIDE = 0.5
 _PATIENCE_SECONDS = 120.0
 _COUNT = "SELECT count(*) FROM record WHERE did = ANY ($1)"
 _LAST = "SELECT extract(epoch FROM max(pg_xact_commit_timestamp(xmin)))::float8 FROM record WHERE did = ANY ($1)"
-_COMMITTED = """
-SELECT extract(epoch FROM pg_xact_commit_timestamp(r.xmin))::float8 AS at
-FROM unnest($1::text[], $2::text[], $3::text[]) AS k (did, collection, rkey)
-LEFT JOIN record AS r USING (did, collection, rkey)
-"""
+_HAS_BEGUN = "SELECT EXISTS (SELECT FROM record WHERE did = $1)"
 
 
 async def measure_live(bench: Bench, load: Load, imported: str, sizes: Sizes) -> Live:
@@ -43,11 +44,9 @@ async def measure_live(bench: Bench, load: Load, imported: str, sizes: Sizes) ->
     for _ in range(sizes.rounds):
         live.runs.append(await timed_frames(load, database, bench.processes, sizes.burst))
     live.alone.append(await latency(load, database, sizes.paced, sizes.pace))
-    live.beside_records = await bench.network.record_count(imported)
-    (job_id,) = await bench.admin.request_all([imported])
-    live.beside.append(await latency(load, database, sizes.paced, sizes.pace))
-    await all_ended(database, [job_id])
-    await bench.admin.done(job_id)
+    done, beside = await latency_beside_import(bench, load, imported, sizes)
+    live.imports.append(done)
+    live.beside.append(beside)
     return live
 
 
@@ -92,14 +91,43 @@ async def latency(load: Load, database: asyncpg.Connection, count: int, rate: fl
     """Release frames at a rate, and find for each that left a row how long its commit took. Raises VoidRunError."""
     released = await load.release(count, rate)
     await _all_written(load, database, released)
+    return await _latency(load, database, released)
+
+
+async def latency_beside_import(bench: Bench, load: Load, imported: str, sizes: Sizes) -> tuple[Import, Latency]:
+    """The same while an import writes rows. Raises VoidRunError when it was not at it for long enough.
+
+    Only frames that left while it ran are told of.
+    """
+    database = bench.database
+    records = await bench.network.record_count(imported)
+    requested = time.time()
+    (job_id,) = await bench.admin.request_all([imported])
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not await database.fetchval(_HAS_BEGUN, imported):
+        if time.monotonic() > deadline:
+            raise VoidRunError("the import does not begin")
+        await asyncio.sleep(_SOON_SECONDS)
+    released = await load.release(sizes.paced, sizes.pace)
+    await _all_written(load, database, released)
+    await all_ended(database, [job_id])
+    await bench.admin.done(job_id)
+    ended = await ended_at(database, job_id)
+    beside = await _latency(load, database, released, until=ended)
+    return Import(records, ended - requested), beside
+
+
+async def _latency(load: Load, database: asyncpg.Connection, released: Release, until: float | None = None) -> Latency:
     places, keys = zip(*_created(load, released), strict=True)
-    columns = [list(column) for column in zip(*keys, strict=True)]
-    found = await database.fetch(_COMMITTED, *columns)
-    took = [row["at"] - released.due(place) for place, row in zip(places, found, strict=True) if row["at"] is not None]
-    return Latency(rate, sorted(took))
+    due = [released.due(place) for place in places]
+    meant = len(due) if until is None else bisect_right(due, until)
+    if meant < len(due) * _SHARE_BESIDE:
+        raise VoidRunError(f"the import ended after {meant} of {len(due)} frames: it has to be larger")
+    times = await commit_times(database, keys[:meant])
+    return Latency(released.rate or 0.0, delays(due[:meant], times))
 
 
-def _created(load: Load, released: Release) -> Iterator[tuple[int, tuple[str, str, str]]]:
+def _created(load: Load, released: Release) -> Iterator[tuple[int, Key]]:
     """Each frame's place, and the row of its first operation where that is a new record."""
     for place in range(released.first, released.end):
         frame = parse_frame(load.file.message(place))

@@ -16,6 +16,9 @@ LIVE_TARGET = 2_500.0
 P99_TARGET_SECONDS = 0.5
 BESIDE_TARGET = 2.0
 
+VERIFIER = "firehose-backfill.0"
+"""Among CPU seconds: the process that verifies the firehose."""
+
 ELSEWHERE = "everything else on the machine"
 """Among CPU seconds: what does not belong to the benchmark. Much of it, and the run says little."""
 
@@ -118,6 +121,10 @@ class LiveRun:
         """Commits a second."""
         return self.commits / self.seconds
 
+    def by_cpu(self, process: str) -> float:
+        """Commits a second of CPU time of one process."""
+        return self.commits / self.cpu_seconds[process]
+
 
 @dataclass(frozen=True)
 class Latency:
@@ -133,12 +140,12 @@ class Latency:
 
 @dataclass
 class Live:
-    """The firehose end to end: at full speed, and at a rate, alone and ``beside`` an import."""
+    """The firehose end to end: at full speed, and at a rate, alone and ``beside`` each of the ``imports``."""
 
     runs: list[LiveRun] = field(default_factory=list)
     alone: list[Latency] = field(default_factory=list)
     beside: list[Latency] = field(default_factory=list)
-    beside_records: int = 0
+    imports: list[Import] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ QUICK = Sizes(
     one=5_000,
     many=10,
     each=200,
-    huge=20_000,
+    huge=60_000,
     held=40_000,
     rounds=1,
     singles=300,
@@ -42,5 +42,5 @@ QUICK = Sizes(
     authors=20,
     verified=500,
     burst=500,
-    paced=300,
+    paced=200,
 )

@@ -6,9 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from bench.commit_times import delays
+from bench.errors import VoidRunError
 from bench.report import render
 from bench.results import (
     ELSEWHERE,
+    VERIFIER,
     Again,
     FrameStages,
     Full,
@@ -42,10 +45,13 @@ def results() -> Results:
         stages=Stages(1000, {"CAR": [0.001, 0.004, 0.002]}, {"COPY": [0.01, 0.01, 0.02]}),
         frames=FrameStages(1000, 4_500_000, {"signature": [0.04, 0.05, 0.06]}, [0.1, 0.25, 0.5], [0.1, 0.2, 0.3]),
         live=Live(
-            [LiveRun(100, 0.05, {"indexer": 0.01}), LiveRun(100, 0.04, {"indexer": 0.03})],
+            [
+                LiveRun(100, 0.05, {"indexer": 0.01, VERIFIER: 0.02}),
+                LiveRun(100, 0.04, {"indexer": 0.03, VERIFIER: 0.02}),
+            ],
             [Latency(500, [0.01] * 50 + [0.02] * 48 + [0.3, 0.3])],
             [Latency(500, [0.9] * 100)],
-            1_000_000,
+            [Import(1_000_000, 50.0)],
         ),
     )
 
@@ -131,7 +137,18 @@ def test_the_live_firehose_has_its_rows() -> None:
     assert row_of(report, "relay to committed rows")[1:] == ["2,250", "", "", "≥ 2,500", "**short by 10 %**", "2"]
     assert row_of(report, "at 500 commits/s, p99")[1:] == ["300 ms", "p50 20 ms", "", "≤ 500 ms", "PASS", "1"]
     assert row_of(report, "beside an import of 1,000,000 records")[1:4] == ["900 ms", "alone 300 ms", "3.0 ×"]
+    assert row_of(report, "by the whole service")[1:] == ["5,000", "", "", "≥ 5,000", "PASS", "2"]
     assert row_of(report, "| indexer | 200.0") == ["indexer", "200.0"]
+    assert "which came to 20,000 records/s meanwhile" in report
+
+
+def test_a_delay_is_of_a_frame_and_its_own_row() -> None:
+    assert delays([1.0, 2.0, 3.0], [1.5, None, 3.25]) == [0.25, 0.5]
+
+
+def test_rows_that_are_older_than_their_frames_void_the_run() -> None:
+    with pytest.raises(VoidRunError, match="before its frame"):
+        delays([1.0, 2.0], [2.5, 1.5])
 
 
 def test_verdicts() -> None:
