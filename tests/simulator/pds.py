@@ -16,6 +16,8 @@ from aiohttp import web
 
 from .dagcbor import cid_text, decode, to_json
 from .host import as_file, as_json
+from .oauth import AuthorizationServer
+from .oauth.errors import OAuthError
 from .reply import Reply
 from .tid import Clock
 from .xrpc import XrpcError, XrpcHost, limit_param, param, repo_status, repos_page
@@ -44,6 +46,7 @@ class Pds(XrpcHost):
         self._everyone = resolvers
         self._sessions: dict[str, str] = {}
         self._writing = asyncio.Lock()
+        self.authorization = AuthorizationServer(self.url, self._who_may_sign_in)
         self.methods |= {
             "com.atproto.sync.getRepo": self._get_repo,
             "com.atproto.sync.getLatestCommit": self._get_latest_commit,
@@ -54,6 +57,7 @@ class Pds(XrpcHost):
             "com.atproto.repo.listRecords": self._list_records,
             "com.atproto.identity.resolveHandle": self._resolve_handle,
             "com.atproto.server.createSession": self._create_session,
+            "com.atproto.server.getSession": self._get_session,
             "com.atproto.server.describeServer": self._describe_server,
             "com.atproto.server.getServiceAuth": self._get_service_auth,
         }
@@ -61,7 +65,8 @@ class Pds(XrpcHost):
     async def respond(self, request: web.Request) -> Reply:
         if request.path == "/.well-known/atproto-did":
             return self._well_known(request)
-        return await super().respond(request)
+        reply = await self.authorization.respond(request)
+        return await super().respond(request) if reply is None else reply
 
     # -- com.atproto.sync
 
@@ -139,6 +144,15 @@ class Pds(XrpcHost):
         session = {"accessJwt": token, "refreshJwt": token, "handle": account.handle, "did": account.did}
         return as_json(session | {"active": account.status == "active"})
 
+    async def _get_session(self, request: web.Request) -> Reply:
+        """Whose OAuth token it is; legacy sessions do without this method."""
+        try:
+            account = self.accounts[self.authorization.account_of(request)]
+        except OAuthError as error:
+            headers = {"WWW-Authenticate": f'DPoP error="{error.code}"', "DPoP-Nonce": self.authorization.proofs.nonce}
+            return as_json({"error": error.code, "message": error.description}, 401, headers)
+        return as_json({"did": account.did, "handle": account.handle, "active": account.status == "active"})
+
     async def _get_service_auth(self, request: web.Request) -> Reply:
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
         did = self._sessions.get(token)
@@ -170,6 +184,11 @@ class Pds(XrpcHost):
         if account is None or status != "active":
             raise _unavailable(did, status)
         return account
+
+    def _who_may_sign_in(self, actor: str) -> Account | None:
+        """A deactivated account may, to come back."""
+        account = self._local(actor)
+        return account if account is not None and account.status in ("active", "deactivated") else None
 
     def _local(self, actor: str) -> Account | None:
         """The account of a DID or handle on this PDS."""
