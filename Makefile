@@ -31,7 +31,7 @@ lock: $(VENV)/.installed ## pin and hash every dependency again, from the member
 run: setup ## the whole stack in the foreground, with embedded Postgres and NATS (ARGS="--workers indexer=2")
 	@$(BIN)/headwater up $(ARGS)
 
-demo: setup ## a local network, the stack, some accounts backfilled, and what is in Postgres then
+demo: setup ## the whole of it without the internet: a local network, backfills, a gap closed, an account to log in with
 	@$(BIN)/python deploy/demo.py $(ARGS)
 
 test: setup ## every test (ARGS="-k name"; ARGS="--backend=containers" takes Postgres and NATS from Docker)

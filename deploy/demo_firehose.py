@@ -3,103 +3,89 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import asyncpg
+from demo_network import WINDOW, Network
 from rich.console import Console
 
-from headwater.clock import now_us
 from headwater_local.errors import StackError
-from headwater_local.firehose_tables import firehose_tables
 from headwater_local.gateway import open_gateway
 from headwater_local.settings import RunnerSettings
 
+DAYS = 30
 _SECONDS = 90.0
 _COUNT = "SELECT did, count(*) AS records FROM record GROUP BY did"
-_WINDOW = 30
+
+Told = Mapping[str, Any]
 
 
-class Levers:
-    """The simulated network's control API (tests/simulator/control.py)."""
+class Everybody:
+    """What happens to all accounts of the network, told on a console."""
 
-    def __init__(self, url: str) -> None:
-        self._url = f"{url}/_sim/"
+    def __init__(self, settings: RunnerSettings, network: Network, database_url: str, console: Console) -> None:
+        self._settings = settings
+        self._network = network
+        self._database_url = database_url
+        self._console = console
 
-    def pull(self, lever: str, **body: Any) -> None:
-        """Do something to the network."""
-        request = urllib.request.Request(  # noqa: S310 (our own simulator)
-            self._url + lever, json.dumps(body).encode(), {"Content-Type": "application/json"}
+    def history(self) -> None:
+        """Ask for the last days of everybody."""
+        self._say(
+            f"The relay remembers no more than its last {WINDOW} events. They are replayed; what was before comes"
         )
-        urllib.request.urlopen(request, timeout=30).close()  # noqa: S310
+        self._say("from the PDSes, of every account that has written something in these days.")
+        asyncio.run(self._ask_for(DAYS))
+        told = self._until(lambda told: told["history"] == "done", "the history does not end")
+        self._compare()
+        self._say(
+            f"[green]done:[/] {told['replay']['events']} events replayed, {told['crawl']['filed']} repos looked through"
+        )
 
-    def post(self, did: str, text: str, number: int) -> None:
-        """So many posts of an account, a commit each."""
-        for _ in range(number):
-            key = {"collection": "app.bsky.feed.post", "rkey": f"demo-{time.time_ns()}"}
-            write = {"action": "create", **key, "record": _post(text)}
-            self.pull("write", did=did, writes=[write])
+    def live(self) -> None:
+        """Write while the stack listens."""
+        self._network.post(self._network.others[0], "live", 10)
+        self._compare()
+        self._say("[green]done:[/] 10 posts were written, and are in Postgres")
 
-    def records(self, did: str) -> int:
-        """How many records an account has."""
-        with urllib.request.urlopen(f"{self._url}counts?did={did}", timeout=30) as answer:  # noqa: S310
-            return sum(json.load(answer).values())
+    def gap(self) -> None:
+        """Let the relay go away, and come back without what was written meanwhile."""
+        self._say("The relay goes away, five posts are written, and when it is back, it has forgotten them.")
+        missed, behind = self._network.others[1], self._network.others[0]
+        self._network.pull("stop", of="relay")
+        self._network.post(missed, "told to nobody", 5)
+        self._network.pull("firehose", of="relay", do="set", keep_events=1)
+        self._network.post(behind, "behind the gap")
+        self._network.pull("start", of="relay")
+        self._until(_gap_is_closed, "the gap is not closed")
+        self._compare()
+        self._say("[green]done:[/] the gap was noticed, and closed from the PDSes: all that they have is in Postgres")
 
+    def _say(self, text: str) -> None:
+        self._console.print(text, soft_wrap=True)
 
-def _post(text: str) -> dict[str, str]:
-    moment = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(time.time() - 60))
-    return {"$type": "app.bsky.feed.post", "text": text, "createdAt": moment}
+    async def _ask_for(self, days: int) -> None:
+        async with open_gateway(self._settings) as gateway:
+            await gateway.change_firehose("backfill", days=days)
 
+    def _until(self, holds: Callable[[Told], bool], otherwise: str) -> Told:
+        return asyncio.run(_until(self._settings, holds, otherwise))
 
-def prepare(network: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> None:
-    """Before the stack starts: more posts than the relay keeps, so that some history lies before its window."""
-    levers = Levers(network["control_url"])
-    for account in others:
-        levers.post(account["did"], "before anybody listened", 20)
-    levers.pull("firehose", of="relay", do="set", keep_events=_WINDOW)
-
-
-def show(
-    settings: RunnerSettings,
-    network: Mapping[str, Any],
-    others: Sequence[Mapping[str, Any]],
-    database_url: str,
-    console: Console,
-) -> None:
-    """Ask for everybody's history, write live, make a gap; every account's rows are counted at the end."""
-    levers = Levers(network["control_url"])
-    dids = [account["did"] for account in network["accounts"]]
-    console.print(f"\nEverybody's history: {len(others)} more accounts; the relay holds {_WINDOW} events ...")
-    asyncio.run(_ask(settings, -1))
-    asyncio.run(_until(settings, lambda told: told["history"] == "done", "the history does not end"))
-    console.print("Live writes ...")
-    levers.post(others[0]["did"], "live", 10)
-    console.print("A gap: the relay goes away, and comes back without what happened meanwhile ...")
-    levers.pull("stop", of="relay")
-    levers.post(others[1]["did"], "told to nobody", 5)
-    levers.pull("firehose", of="relay", do="set", keep_events=1)
-    levers.post(others[0]["did"], "behind the gap", 1)
-    levers.pull("start", of="relay")
-    told = asyncio.run(_until(settings, _gap_is_closed, "the gap is not closed"))
-    asyncio.run(_same(database_url, {did: levers.records(did) for did in dids}))
-    for table in firehose_tables(told, now_us()):
-        console.print(table)
-    console.print(f"all {len(dids)} accounts have in Postgres what they have on their PDS")
+    def _compare(self) -> None:
+        """Wait until Postgres has of everybody what the PDSes have: all of whom was asked for, else the days asked."""
+        cutoff_us = self._until(lambda told: told["plan"] is not None, "there is no plan")["plan"]["cutoff_us"]
+        expected = {account.did: self._network.records(account) for account in self._network.asked}
+        expected |= {account.did: self._network.records(account, cutoff_us) for account in self._network.others}
+        asyncio.run(_until_same(self._database_url, expected))
 
 
-def _gap_is_closed(told: Mapping[str, Any]) -> bool:
+def _gap_is_closed(told: Told) -> bool:
     return bool(told["gaps"]) and all(gap["state"] == "closed" for gap in told["gaps"])
 
 
-async def _ask(settings: RunnerSettings, days: int) -> None:
-    async with open_gateway(settings) as gateway:
-        await gateway.change_firehose("backfill", days=days)
-
-
-async def _until(settings: RunnerSettings, holds: Callable[[Mapping[str, Any]], bool], otherwise: str) -> Any:
+async def _until(settings: RunnerSettings, holds: Callable[[Told], bool], otherwise: str) -> Told:
     async with open_gateway(settings) as gateway:
         deadline = time.monotonic() + _SECONDS
         while not holds(told := await gateway.firehose()):
@@ -109,7 +95,7 @@ async def _until(settings: RunnerSettings, holds: Callable[[Mapping[str, Any]], 
         return told
 
 
-async def _same(database_url: str, expected: Mapping[str, int]) -> None:
+async def _until_same(database_url: str, expected: Mapping[str, int]) -> None:
     connection = await asyncpg.connect(database_url)
     try:
         deadline = time.monotonic() + _SECONDS

@@ -8,13 +8,12 @@ import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
-from e2e.real_network import PASSWORD, Account
-from e2e.running_stack import RunningStack
+from e2e.real_network import PASSWORD
 
 HERE = Path(__file__).parent / "browser"
 _AXE = HERE / "node_modules/axe-core/axe.min.js"
@@ -52,10 +51,23 @@ async def running_browser() -> AsyncIterator[Browser]:
             await browser.close()
 
 
+class HasGateway(Protocol):
+    """A stack, as far as a browser sees it."""
+
+    gateway_url: str
+
+
+class HasHandle(Protocol):
+    """An account, as far as its owner types it."""
+
+    @property
+    def handle(self) -> str: ...
+
+
 class Person:
     """Somebody with a browser profile of their own, at the panel of one stack."""
 
-    def __init__(self, stack: RunningStack, context: BrowserContext, page: Page) -> None:
+    def __init__(self, stack: HasGateway, context: BrowserContext, page: Page) -> None:
         self.url = stack.gateway_url
         self.context = context
         self.page = page
@@ -69,21 +81,21 @@ class Person:
         if kind in ("error", "warning") and where.startswith(self.url) and "status of 4" not in text:
             self.complaints.append(text)
 
-    async def log_in(self, account: Account) -> None:
+    async def log_in(self, account: HasHandle, password: str = PASSWORD) -> None:
         """From the panel to the PDS's own pages and back, as a person would."""
         await self.page.goto(f"{self.url}/user")
         await self.page.get_by_label("Your handle").fill(account.handle)
         await self.page.get_by_role("button", name="Log in").click()
-        await self.consent()
+        await self.consent(password)
         await self.page.wait_for_url(f"{self.url}/user")
         await self.page.get_by_role("heading", name=account.handle).wait_for()
 
-    async def consent(self) -> None:
+    async def consent(self, password: str = PASSWORD) -> None:
         """The PDS's own pages: the password, then yes."""
-        password = self.page.locator("input[type=password]")
-        await password.wait_for()
-        await password.fill(PASSWORD)
-        await password.press("Enter")
+        field = self.page.locator("input[type=password]")
+        await field.wait_for()
+        await field.fill(password)
+        await field.press("Enter")
         await self.page.get_by_role("button", name="Authorize").click()
 
     async def choose(self, span: str) -> None:
@@ -124,7 +136,7 @@ class Person:
 
 
 @asynccontextmanager
-async def person(browser: Browser, stack: RunningStack, **options: object) -> AsyncIterator[Person]:
+async def person(browser: Browser, stack: HasGateway, **options: object) -> AsyncIterator[Person]:
     """A person with a fresh profile; ``options`` are Playwright's for a context. At the end nothing was complained."""
     context = await browser.new_context(**options)  # type: ignore[arg-type]
     context.set_default_timeout(PATIENCE_MS)

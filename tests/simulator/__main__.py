@@ -13,6 +13,8 @@ from .control import ControlHost
 from .tid import DEFAULT_NOW_US
 from .world import World
 
+_QUIET_US = 100 * 86_400 * 1_000_000
+
 
 def main() -> None:
     asyncio.run(_serve(_arguments()))
@@ -28,6 +30,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--records", type=int, default=1000, help="records of each account (default: 1000)")
     parser.add_argument("--odd", action="store_true", help="give each account the awkward records, too")
     parser.add_argument("--recent", action="store_true", help="let the history end now, not on a fixed date")
+    parser.add_argument(
+        "--live", action="store_true", help="with --recent: let what is written from now on have the true time"
+    )
+    parser.add_argument(
+        "--quiet", type=int, default=0, help="accounts, the first ones, that have written nothing for 100 days"
+    )
     parser.add_argument("--days-ago", type=float, default=0, help="with --recent: let it end so many days ago")
     parser.add_argument("--cache", type=Path, help="directory for large repos, taken up again at the next start")
     parser.add_argument("--plc-port", type=int, default=0, help="port of the PLC directory (default: any)")
@@ -42,18 +50,21 @@ async def _serve(arguments: argparse.Namespace) -> None:
     now_us = recent_us if arguments.recent else DEFAULT_NOW_US
     world = World(
         arguments.seed,
-        now_us=now_us,
+        now_us=now_us - _QUIET_US if arguments.quiet else now_us,
         hosts=arguments.hosts,
         cache=arguments.cache,
         plc_port=arguments.plc_port,
         relay_port=arguments.relay_port,
     )
-    for _ in range(arguments.accounts):
+    for number in range(arguments.quiet + arguments.accounts):
+        if number == arguments.quiet:
+            world.clock.now_us = max(now_us, world.clock.now_us)
         account = world.add_account()
         account.seed_records(arguments.records)
         if arguments.odd:
             account.seed_odd_records()
         account.car()
+    world.clock.follows = arguments.live
     control = ControlHost(world, arguments.control_port)
     stopped = asyncio.Event()
     for signum in (signal.SIGINT, signal.SIGTERM):

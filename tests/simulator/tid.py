@@ -6,6 +6,7 @@ Source: https://atproto.com/specs/tid
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime
 
 _ALPHABET = "234567abcdefghijklmnopqrstuvwxyz"
@@ -49,14 +50,18 @@ def iso(us: int) -> str:
 
 
 class Clock:
-    """A clock that moves only when told to, a millisecond at every reading, so that worlds repeat exactly."""
+    """A clock that moves only when told to, a millisecond at every reading, so that worlds repeat exactly.
+
+    One that `follows` keeps up with the true time besides: for worlds that people look at, which need not repeat.
+    """
 
     def __init__(self, now_us: int = DEFAULT_NOW_US) -> None:
         self.now_us = now_us
+        self.follows = False
 
     def tick(self) -> int:
         """The next moment, in microseconds."""
-        self.now_us += 1000
+        self.now_us = max(self.now_us + 1000, time.time_ns() // 1000 if self.follows else 0)
         return self.now_us
 
     def advance(self, seconds: float) -> None:

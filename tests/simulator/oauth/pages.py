@@ -22,7 +22,6 @@ input { width: 100%; box-sizing: border-box; }
 p.buttons { display: flex; gap: .75rem; margin-top: 1.5rem; }
 button.main { background: #0b57a4; border-color: #0b57a4; color: #fff; }
 code { overflow-wrap: anywhere; }
-small { color: GrayText; }
 [role=alert] { border-left: .25rem solid #b3261e; padding-left: .75rem; }
 """
 _STYLE_HASH = base64.b64encode(sha256(_STYLE.encode()).digest()).decode()

@@ -10,7 +10,7 @@ import typer
 
 from headwater.settings import load_settings
 from headwater_local.backfill import backfill_actor, cancel_job
-from headwater_local.db import database_url
+from headwater_local.db import database_url, run_psql
 from headwater_local.errors import StackError
 from headwater_local.firehose import pause_history, resume_history, show_firehose, start_history
 from headwater_local.import_car import import_file
@@ -48,7 +48,7 @@ def up(
 
 @app.command()
 def backfill(
-    actor: Annotated[str, typer.Argument(help="A DID (did:plc:...) or a handle (alice.example.com).")],
+    actor: Annotated[str, typer.Argument(metavar="ACTOR", help="A DID (did:plc:...) or a handle (alice.example.com).")],
     days: Days = 0,
     as_json: Json = False,
 ) -> None:
@@ -82,7 +82,7 @@ def cancel(
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Show services, lag per stream and partition, jobs, rates and cursors."""
+    """Show services with their rates, lag per stream and partition, the firehose with its gaps, and jobs."""
     show_status(load_settings(RunnerSettings), as_json=as_json)
 
 
@@ -115,8 +115,14 @@ def firehose_resume(as_json: Json = False) -> None:
 
 @db.command("url")
 def db_url() -> None:
-    """Print the Postgres URL, for psql and others: `psql $(headwater db url)`."""
+    """Print the Postgres URL, for programs that ask for one."""
     sys.stdout.write(database_url(load_settings(RunnerSettings)) + "\n")
+
+
+@db.command("psql", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def db_psql(context: typer.Context) -> None:
+    """Query the data with psql, which comes along. Further arguments are psql's: `headwater db psql -c 'SELECT 1'`."""
+    run_psql(load_settings(RunnerSettings), context.args)
 
 
 def main() -> None:

@@ -45,7 +45,7 @@ def _live(tail: Row, now: int) -> Sequence[str]:
     lag = "" if tail["lag_seconds"] is None else f", {duration(tail['lag_seconds'])} behind"
     stale = (now - tail["updated_at_us"]) / 1e6
     said = f", last heard {duration(stale)} ago" if tail["updated_at_us"] and stale > 30 else ""
-    name = f"live {tail['worker_id']} of {tail['worker_count']}"
+    name = "live" if tail["worker_count"] == 1 else f"live {tail['worker_id']} of {tail['worker_count']}"
     return name, state, f"{tail['relay']}: {seq}{lag}{said}", f"{tail['events_per_second']:,.0f}/s", ""
 
 

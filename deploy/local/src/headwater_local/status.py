@@ -38,7 +38,10 @@ async def _ask(settings: RunnerSettings) -> dict[str, Any]:
 
 
 def tables(answer: Row, now: int) -> list[Table]:
-    """The answer for people; ``now`` in microseconds since 1970. Lanes without lag are left out, --json has them."""
+    """The answer for people; ``now`` in microseconds since 1970.
+
+    Lanes without lag, figures that are 0 and the cursors as they are kept are left out; --json has them.
+    """
     lanes = [lane for lane in (*answer.get("requests", []), *answer.get("lanes", [])) if _lags(lane)]
     return [
         plain_table("Services", ("worker", "state", "for", "figures"), _workers(answer.get("workers", []), now)),
@@ -46,7 +49,6 @@ def tables(answer: Row, now: int) -> list[Table]:
         plain_table("Lag", ("lane", "partition", "waiting", "in flight", "redelivered"), map(_lane, lanes)),
         *(firehose_tables(answer["firehose"], now) if "firehose" in answer else []),
         plain_table("Jobs", ("state", "jobs"), _pairs(answer.get("jobs", {}))),
-        plain_table("Cursors", ("of", "cursor"), _pairs(answer.get("cursors", {}))),
         plain_table("Stack", ("", "state"), _pairs(answer.get("ready", {}) | answer.get("repo_backfill", {}))),
     ]
 
@@ -55,10 +57,11 @@ def _workers(workers: Iterable[Row], now: int) -> Iterable[Sequence[str]]:
     for worker in workers:
         lacks = [f"{name}: {why}" for name, why in worker["conditions"].items() if why != "ok"]
         yield (
-            f"{worker['service']} {worker['worker_id']} of {worker['worker_count']}",
+            worker["service"]
+            + ("" if worker["worker_count"] == 1 else f" {worker['worker_id']} of {worker['worker_count']}"),
             "ready" if worker["ready"] else "not ready: " + ", ".join(lacks),
             duration((now - worker["started_at_us"]) / 1e6),
-            ", ".join(f"{name.replace('_', ' ')} {value:,.10g}" for name, value in worker["figures"].items()),
+            ", ".join(f"{name.replace('_', ' ')} {value:,.10g}" for name, value in worker["figures"].items() if value),
         )
 
 

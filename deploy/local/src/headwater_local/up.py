@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import signal
 import sys
+from pathlib import Path
 
 from headwater_local.errors import EXIT_INTERRUPTED
 from headwater_local.output import Output
@@ -64,13 +67,23 @@ async def _run(stack: Stack, output: Output) -> int:
 
 def _announce(stack: Stack) -> None:
     """On stdout, the log being on stderr: what to do with the stack now that it is ready."""
+    command = _command(stack.home)
     lines = (
         f"Headwater is ready: {stack.gateway_url}",
         f"  your own data  {stack.gateway_url}/user",
         f"  API            {stack.gateway_url}/docs",
-        "  fetch a repo   headwater backfill HANDLE",
-        "  query          psql $(headwater db url)",
         f"  state          {stack.home}",
+        "In another shell:",
+        f"  fetch a repo   {command} backfill HANDLE",
+        f"  query it       {command} db psql",
+        f"  see how it is  {command} status",
     )
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
+
+
+def _command(home: Path) -> str:
+    """What to type, in this directory, for a command on this very home."""
+    own = Path(sys.executable).parent / "headwater"
+    name = "headwater" if shutil.which("headwater") == str(own) else os.path.relpath(own)
+    return name if home == Path(".headwater").absolute() else f"HEADWATER_HOME={home} {name}"
