@@ -213,6 +213,16 @@ async def test_who_cannot_log_in_is_told_why(browser: Browser, actor: str, statu
     page_of(await browser.begin(actor), status, text)
 
 
+async def test_http_ports_and_loopback_are_for_development_alone(
+    nats_url: str, world: World, server: Pds, tmp_path: Path
+) -> None:
+    async with running_gateway(nats_url, world.plc.url, tmp_path, allow_private_hosts=False) as gateway:
+        for actor in (server.url, "http://pds.example", "https://pds.example:8443"):
+            answer = await gateway.client.post("/oauth/login", data={"actor": actor}, headers=PAGE)
+            page_of(answer, 422, "may not connect to")
+    assert server.requests == []
+
+
 @pytest.mark.parametrize(
     "metadata", [{"require_pushed_authorization_requests": False}, {"scopes_supported": []}, {"token_endpoint": 7}]
 )
