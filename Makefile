@@ -1,6 +1,8 @@
 # The one list of commands. CI calls the same ones.
 VENV   ?= .venv
 PYTHON ?= python3
+# Processes that run the tests, each with servers of its own.
+WORKERS ?= 2
 BIN    := $(VENV)/bin
 MEMBERS := shared services/firehose-backfill services/repo-backfill services/indexer services/api-gateway deploy/local
 
@@ -39,7 +41,7 @@ test: setup ## every test (ARGS="-k name"; ARGS="--backend=containers" takes Pos
 	  if [ -n "$$CI" ] || [ -x /usr/bin/chromium ]; then tests/e2e/browser/install.sh; fi; \
 	elif [ -n "$$CI" ]; then echo "npm is missing: in CI the tests against a real PDS must run" >&2; exit 1; \
 	else echo "npm is missing: the tests against a real PDS are skipped"; fi
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile $(ARGS)
 
 lint: setup ## style, types and import directions
 	$(BIN)/ruff check .
