@@ -106,6 +106,8 @@ class StandIn:
             unchanged=unchanged,
             reason=end.reason,
             detail=end.detail,
+            rev=end.rev or None,
+            rejected=end.rejected,
             updated_at_us=now_us(),
         )
         await self._store.put_index(end.did, end.job, part)

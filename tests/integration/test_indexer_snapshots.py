@@ -75,11 +75,12 @@ async def test_a_redelivered_batch_counts_once(table: asyncpg.Connection) -> Non
 
 
 async def test_an_end_that_comes_again_tells_the_same_and_moves_nothing(table: asyncpg.Connection) -> None:
-    messages = snapshot(3, {A: 1})
-    await write(table, *messages)
+    said = replace(end(3, batches=1, records=1), rejected={Reason.RECORD_CBOR.value: 2})
+    first = await write(table, batch(3, {A: 1}), said)
     at = await table.fetchval("SELECT last_backfill_at FROM repo")
-    again = await write(table, messages[-1])
-    assert state_of(again) == "done"
+    again = await write(table, said)
+    for told in (*first.told, *again.told):
+        assert (told.state, told.rev, told.rejected) == ("done", rev(3), {"record_cbor": 2})
     assert await table.fetchval("SELECT last_backfill_at FROM repo") == at
 
 

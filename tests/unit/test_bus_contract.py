@@ -162,6 +162,13 @@ def test_fold_states(
     assert fold(REQUEST, cancel, fetch, index).state is state
 
 
+def test_what_an_attempt_has_brought_is_not_hidden_by_the_next_one() -> None:
+    begun_anew = FetchPart(state=FetchState.FETCHING, attempt=2)
+    done = IndexPart(state=IndexState.DONE, attempt=1, rev="3kaaaaaaaaa2a", rejected={"record_cbor": 1})
+    job = fold(REQUEST, None, begun_anew, done)
+    assert (job.state, job.rev, job.rejected) == (JobState.DONE, "3kaaaaaaaaa2a", {"record_cbor": 1})
+
+
 def test_fold_says_why_and_when() -> None:
     failed = fold(REQUEST, None, FetchPart(state=FetchState.FAILED, reason=Reason.DEACTIVATED, updated_at_us=200), None)
     assert (failed.reason, failed.finished_at_us) == (Reason.DEACTIVATED, 200)

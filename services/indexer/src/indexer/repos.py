@@ -12,6 +12,7 @@ from indexer.state import Job, Repo, Track
 from indexer.statements import SQL
 
 _encoder = msgspec.json.Encoder()
+_counts = msgspec.json.Decoder(dict[str, int])
 
 
 async def lock_repos(
@@ -54,7 +55,7 @@ async def load_jobs(
     Their repos are locked.
     """
     found = await connection.fetch(SQL["load_jobs"], list({*wanted, *holders}))
-    jobs = {row["job_id"]: Job(**row) for row in found}
+    jobs = {row["job_id"]: Job(**{**row, "rejected": _counts.decode(row["rejected"])}) for row in found}
     for job_id, did in wanted.items():
         if job_id not in jobs:
             jobs[job_id] = Job(job_id=job_id, did=did)

@@ -101,7 +101,7 @@ def conclude(repo: Repo, job: Job, jobs: Mapping[str, Job], end: SnapshotEnd, *,
     if end.attempt < job.attempt:
         return Fate.STALE
     _note_attempt(repo, job, end.attempt)
-    job.lane, job.rejected = end.lane, end.rejected
+    job.lane, job.rev, job.rejected = end.lane, end.rev or None, end.rejected
     if end.outcome is Outcome.FAILED:
         job.fail(_known_reason(end.reason), printable(end.detail))
         if job.reason in _STATUS_OF:

@@ -114,7 +114,10 @@ class Repo(msgspec.Struct, kw_only=True):
 
 
 class Job(msgspec.Struct, kw_only=True):
-    """A row of ``backfill_job``: what the indexer has committed of the attempt."""
+    """A row of ``backfill_job``: what the indexer has committed of the attempt.
+
+    ``rev`` and ``rejected`` are what the end of the attempt said.
+    """
 
     job_id: str
     did: str
@@ -127,6 +130,7 @@ class Job(msgspec.Struct, kw_only=True):
     lane: str | None = None
     reason: Reason | None = None
     detail: str | None = None
+    rev: str | None = None
     rejected: dict[str, int] = {}
 
     @property
@@ -139,7 +143,8 @@ class Job(msgspec.Struct, kw_only=True):
         self.attempt = attempt
         self.state = "indexing"
         self.batches = self.records = self.deleted = 0
-        self.reason = self.detail = None
+        self.reason = self.detail = self.rev = None
+        self.rejected = {}
 
     def fail(self, reason: Reason | None, detail: str | None = None) -> None:
         """It has failed, and will not change any more."""
@@ -155,5 +160,7 @@ class Job(msgspec.Struct, kw_only=True):
             unchanged=self.unchanged,
             reason=self.reason,
             detail=self.detail,
+            rev=self.rev,
+            rejected=self.rejected,
             updated_at_us=now_us(),
         )

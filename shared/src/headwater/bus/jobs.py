@@ -108,7 +108,7 @@ class IndexState(StrEnum):
 
 
 class IndexPart(_Part):
-    """What the indexer has committed of a job's attempt."""
+    """What the indexer has committed of a job's attempt. ``rev`` and ``rejected`` come with its end."""
 
     state: IndexState
     attempt: int = 1
@@ -117,6 +117,8 @@ class IndexPart(_Part):
     unchanged: bool = False
     reason: Reason | None = None
     detail: str | None = None
+    rev: str | None = None
+    rejected: dict[str, int] = {}
     updated_at_us: int = 0
 
 
@@ -163,7 +165,7 @@ def fold(
     """A job as people see it, of its parts.
 
     The indexer's word is final for what it has ended; of an older attempt than repo-backfill's it does not count,
-    as that attempt was given up.
+    as that attempt was given up. Unless it was done: then what a worker has begun anew says nothing of the job.
     """
     if index is not None and fetch is not None and index.attempt < fetch.attempt and index.state is not IndexState.DONE:
         index = None
@@ -172,6 +174,7 @@ def fold(
     updated += [part.updated_at_us for part in (fetch, index) if part is not None]
     if cancel is not None:
         updated.append(cancel.requested_at_us)
+    brought = index if index is not None and index.state is IndexState.DONE else fetch
     ended = index if index is not None and state is not JobState.INDEXING and index.reason else fetch
     waits = fetch is not None and fetch.state is FetchState.WAITING
     return JobStatus(
@@ -190,7 +193,7 @@ def fold(
         updated_at_us=max(updated),
         finished_at_us=max(updated) if state.final else None,
         pds=fetch.pds if fetch else None,
-        rev=fetch.rev if fetch else None,
+        rev=brought.rev if brought else None,
         bytes_fetched=fetch.bytes_fetched if fetch else 0,
         bytes_total=fetch.bytes_total if fetch else None,
         records_published=fetch.records_published if fetch else 0,
@@ -198,7 +201,7 @@ def fold(
         records_written=index.records_written if index else 0,
         records_deleted=index.records_deleted if index else 0,
         unchanged=index.unchanged if index else False,
-        rejected=fetch.rejected if fetch else {},
+        rejected=brought.rejected if brought else {},
         reason=ended.reason if ended and (state is JobState.FAILED or waits) else None,
         detail=ended.detail if ended and (state is JobState.FAILED or waits) else None,
         next_try_at_us=fetch.next_try_at_us if fetch and waits else None,
