@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import asyncpg
+import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -63,6 +64,11 @@ async def figure(gateway: GatewayClient, stack: RunningStack, process: str, name
 async def assert_all_there(database: asyncpg.Connection, accounts: list[Account]) -> None:
     for account in accounts:
         assert_same(await rows_of(database, account.did), account.expected())
+
+
+def test_history_gives_way_to_what_carries_live_events(wide_stack: RunningStack) -> None:
+    nice = {name: psutil.Process(wide_stack.pid(name)).nice() for name in (*FETCHERS, *WRITERS, "firehose-backfill.0")}
+    assert min(nice[name] for name in FETCHERS) > max(nice[name] for name in nice if name not in FETCHERS)
 
 
 async def test_all_take_part_and_no_partition_has_two_owners(
