@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import nats
+from fastapi import FastAPI
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
@@ -41,6 +42,7 @@ class RunningGateway:
     client: httpx.AsyncClient
     home: Path
     tasks: Tasks
+    app: FastAPI
 
     @property
     def operator(self) -> dict[str, str]:
@@ -78,7 +80,7 @@ async def running_gateway(nats_url: str, plc_url: str, home: Path, **settings: A
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", timeout=30) as client:
             await until(lambda: _connected(client))
-            yield RunningGateway(client, home, tasks)
+            yield RunningGateway(client, home, tasks, app)
     finally:
         server.stop()
         await serving

@@ -85,11 +85,13 @@ class Stack:
 
 
 @asynccontextmanager
-async def running_both(nats_url: str, database_url: str, world: World, directory: Path) -> AsyncIterator[Stack]:
-    """Both services, for the accounts of a world."""
+async def running_both(
+    nats_url: str, database_url: str, world: World, directory: Path, **settings: Any
+) -> AsyncIterator[Stack]:
+    """Both services, for the accounts of a world; ``settings`` are the gateway's."""
     resolver = world.hosts[0].url
     async with (
-        running_gateway(nats_url, world.plc.url, directory, handle_resolver_url=resolver) as gateway,
+        running_gateway(nats_url, world.plc.url, directory, handle_resolver_url=resolver, **settings) as gateway,
         running_indexer(nats_url, database_url, directory) as indexer,
         bystander(nats_url) as bus,
     ):

@@ -142,13 +142,16 @@ def _checked(answer: httpx.Response) -> dict[str, Any]:
 
 
 @contextmanager
-def real_servers() -> Iterator[dict[str, str]]:
-    """Run the real PLC directory and PDS; yields plc_url, pds_url and admin_password."""
+def real_servers(**variables: str) -> Iterator[dict[str, str]]:
+    """Run the real PLC directory and PDS, with ``variables``; yields plc_url, pds_url and admin_password."""
     require_real_pds()
     node = next(HERE.glob("node_modules/node-*64/bin/node"))
     with tempfile.TemporaryDirectory(prefix="headwater-pds-") as directory:
-        command = [str(node), "serve.mjs", directory]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=HERE) as process:
+        command = [str(node), "--import", "./names.mjs", "serve.mjs", directory]
+        environment = {**os.environ, **variables}
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=HERE, env=environment
+        ) as process:
             try:
                 line = process.stdout.readline() if process.stdout else b""
                 if not line:

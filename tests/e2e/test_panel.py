@@ -10,13 +10,11 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, expect
 
+from e2e.accounts import FOLLOW, LIKE, POST, new_account, shown_counts
 from e2e.gateway_client import GatewayClient, open_gateway
-from e2e.real_network import Account, RealNetwork
+from e2e.real_network import RealNetwork
 from e2e.running_stack import RunningStack
-from e2e.web import Person, person, require_chromium, running_browser
-
-POST, LIKE, FOLLOW = "app.bsky.feed.post", "app.bsky.feed.like", "app.bsky.graph.follow"
-A_CID = "bafyreia3zwwmogntyn7zhsr6kyzvelma2l77axbldfja6jwcqbjq5e5tj4"
+from e2e.web import person, require_chromium, running_browser
 
 
 @pytest.fixture
@@ -36,31 +34,6 @@ def images(tmp_path: Path) -> Path:
 async def operator(real_stack: RunningStack) -> AsyncIterator[GatewayClient]:
     async with open_gateway(real_stack) as client:
         yield client
-
-
-async def new_account(network: RealNetwork, handle: str, posts: int = 20) -> Account:
-    """An account with so many posts, half as many likes, and one follow."""
-    account = await network.create_account(handle)
-    subject = {"uri": f"at://{account.did}/{POST}/3l", "cid": A_CID}
-    values = [{"$type": POST, "text": f"post {n}", "createdAt": day(n)} for n in range(posts)]
-    values += [{"$type": LIKE, "subject": subject, "createdAt": day(n)} for n in range(posts // 2)]
-    values.append({"$type": FOLLOW, "subject": account.did, "createdAt": day(0)})
-    create = "com.atproto.repo.applyWrites#create"
-    writes = [{"$type": create, "collection": value["$type"], "value": value} for value in values]
-    for start in range(0, len(writes), 200):
-        await network.apply_writes(account, writes[start : start + 200])
-    return account
-
-
-def day(number: int) -> str:
-    return f"2026-0{1 + number % 9}-{1 + number % 28:02}T10:00:00.000Z"
-
-
-async def shown_counts(somebody: Person) -> dict[str, int]:
-    """What the second card says: records by collection."""
-    rows = await somebody.page.locator("#stats tbody tr").all()
-    cells = [await row.locator("td").all_inner_texts() for row in rows]
-    return {collection: int(records.replace(",", "")) for collection, records, *_ in cells}
 
 
 async def paused(operator: GatewayClient, switch: str) -> None:

@@ -41,10 +41,10 @@ def require_chromium() -> None:
 
 
 @asynccontextmanager
-async def running_browser() -> AsyncIterator[Browser]:
-    """A headless Chromium."""
+async def running_browser(*flags: str) -> AsyncIterator[Browser]:
+    """A headless Chromium, with further ``flags``."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=_CHROMIUM, args=list(_FLAGS))
+        browser = await playwright.chromium.launch(executable_path=_CHROMIUM, args=[*_FLAGS, *flags])
         try:
             yield browser
         finally:
@@ -65,10 +65,10 @@ class HasHandle(Protocol):
 
 
 class Person:
-    """Somebody with a browser profile of their own, at the panel of one stack."""
+    """Somebody with a browser profile of their own, at the panel of the gateway at ``url``."""
 
-    def __init__(self, stack: HasGateway, context: BrowserContext, page: Page) -> None:
-        self.url = stack.gateway_url
+    def __init__(self, url: str, context: BrowserContext, page: Page) -> None:
+        self.url = url
         self.context = context
         self.page = page
         #: What the browser itself complained about: refused by the CSP, a script that failed.
@@ -92,11 +92,15 @@ class Person:
 
     async def consent(self, password: str = PASSWORD) -> None:
         """The PDS's own pages: the password, then yes."""
+        await self.enter_password(password)
+        await self.page.get_by_role("button", name="Authorize").click()
+
+    async def enter_password(self, password: str = PASSWORD) -> None:
+        """The first of the PDS's own pages."""
         field = self.page.locator("input[type=password]")
         await field.wait_for()
         await field.fill(password)
         await field.press("Enter")
-        await self.page.get_by_role("button", name="Authorize").click()
 
     async def choose(self, span: str) -> None:
         """Choose how far back, and start."""
@@ -136,12 +140,17 @@ class Person:
 
 
 @asynccontextmanager
-async def person(browser: Browser, stack: HasGateway, **options: object) -> AsyncIterator[Person]:
-    """A person with a fresh profile; ``options`` are Playwright's for a context. At the end nothing was complained."""
+async def person(
+    browser: Browser, stack: HasGateway, *, url: str | None = None, **options: object
+) -> AsyncIterator[Person]:
+    """A person with a fresh profile, at ``url`` where the stack has a public one; ``options`` are a context's.
+
+    At the end nothing was complained about.
+    """
     context = await browser.new_context(**options)  # type: ignore[arg-type]
     context.set_default_timeout(PATIENCE_MS)
     try:
-        somebody = Person(stack, context, await context.new_page())
+        somebody = Person(url or stack.gateway_url, context, await context.new_page())
         yield somebody
         assert not somebody.complaints, somebody.complaints
     finally:

@@ -322,6 +322,7 @@ async def test_a_public_gateway_is_a_confidential_client(
         assert answer.status_code == 303, answer.text
         mark = answer.cookies["headwater-login"]
         assert "Secure" in answer.headers["set-cookie"]
+        assert answer.headers["strict-transport-security"].startswith("max-age=")
         parameters = server.authorization.answer(answer.headers["location"], alice.did)
         answer = await gateway.client.get(
             "/oauth/callback", params=parameters, headers={"Cookie": f"headwater-login={mark}"}

@@ -131,3 +131,11 @@ def test_the_gateways_did_is_the_local_one_unless_it_is_set(monkeypatch: pytest.
     assert GatewaySettings(_env_file=None, gateway_did="did:web:a.example").did == "did:web:a.example"
     with pytest.raises(ValidationError, match="not a DID"):
         GatewaySettings(_env_file=None, gateway_did="https://a.example")
+
+
+def test_proxies_are_addresses_or_networks() -> None:
+    assert GatewaySettings(_env_file=None).proxies == []
+    assert GatewaySettings(_env_file=None, gateway_proxies="10.0.0.1, fd00::/8").proxies == ["10.0.0.1", "fd00::/8"]
+    for wrong in ("*", "10.0.0.1/8", "proxy.example"):
+        with pytest.raises(ValidationError):
+            GatewaySettings(_env_file=None, gateway_proxies=wrong)

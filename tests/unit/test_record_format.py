@@ -56,6 +56,14 @@ def test_no_text_is_a_cursor_by_accident(text: str) -> None:
         parse_cursor(text)
 
 
+def test_no_cell_is_a_formula_and_the_uri_has_the_key_as_it_is() -> None:
+    table = csv_lines(DID, [stored({"text": "=1+1"}, "-2-3")]).decode()
+    (row,) = csv.reader(io.StringIO(table, newline=""))
+    assert row[0] == f"at://{DID}/a.b.c/-2-3"
+    assert row[3] == "'-2-3"
+    assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in row)
+
+
 def test_pages_travel_whole_and_malformed_ones_are_ours() -> None:
     page = RecordsPage([stored({"a": 1})], Place("a.b.c", "k", 5))
     assert decode_page(encode_page(page)) == page

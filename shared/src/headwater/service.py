@@ -84,6 +84,7 @@ class Server:
             app,
             log_config=None,
             access_log=False,
+            proxy_headers=False,
             lifespan="on",
             timeout_graceful_shutdown=5,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from api_gateway import problems
 from api_gateway.abandoned_cars import sweep_abandoned
@@ -35,6 +37,8 @@ from headwater.health import ASGIApp, health_routes
 from headwater.http import GuardedHttp
 from headwater.identity import IdentityResolver
 from headwater.service import Tasks, nats_broker
+
+log = logging.getLogger("api_gateway")
 
 _DESCRIPTION = """
 Ask for backfills of AT Protocol accounts and follow them.
@@ -110,8 +114,12 @@ def create_app(settings: GatewaySettings, tasks: Tasks) -> FastAPI:
     problems.install(app, page=error_page)
     # The last one added is the outermost.
     app.add_middleware(BoundedBody, streamed=(imports.PATH,))
-    app.add_middleware(SecurityHeaders)
+    app.add_middleware(SecurityHeaders, secure=site.secure)
     app.add_middleware(Measured)
+    if settings.proxies:
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=settings.proxies)
+    elif site.secure:
+        log.warning("GATEWAY_PROXIES is not set: all browsers count as one address, and share one limit of logins")
     return app
 
 

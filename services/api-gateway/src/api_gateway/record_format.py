@@ -20,6 +20,7 @@ from headwater.syntax import is_nsid, is_rkey
 CSV_COLUMNS: Final = ("uri", "cid", "collection", "rkey", "rev", "created_at", "record")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_US: Final = 2**57
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def uri_of(did: str, record: StoredRecord) -> str:
@@ -98,5 +99,10 @@ def parse_cursor(text: str) -> RecordPlace:
 
 def _csv(rows: Iterable[tuple[str, ...]]) -> bytes:
     text = io.StringIO()
-    csv.writer(text).writerows(rows)
+    csv.writer(text).writerows([_no_formula(cell) for cell in row] for row in rows)
     return text.getvalue().encode("utf-8", "surrogatepass")
+
+
+def _no_formula(cell: str) -> str:
+    """Spreadsheets take such a cell for a formula. Only an rkey can begin so; the URI has it as it is."""
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell

@@ -18,11 +18,15 @@ LOGIN_PAGE: Final = _PAGE + "'self' https: http://localhost:* http://127.0.0.1:*
 _PAGES: Final = ("/user", "/admin", "/docs", "/oauth/")
 
 
-class SecurityHeaders:
-    """ASGI middleware that sets them on every response."""
+_HTTPS_ALONE: Final = "max-age=31536000"
 
-    def __init__(self, app: ASGIApp) -> None:
+
+class SecurityHeaders:
+    """ASGI middleware that sets them on every response. ``secure``: browsers reach the gateway by https alone."""
+
+    def __init__(self, app: ASGIApp, *, secure: bool = False) -> None:
         self._app = app
+        self._secure = secure
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on with the headers added to the response."""
@@ -37,6 +41,8 @@ class SecurityHeaders:
                 headers["Cross-Origin-Opener-Policy"] = "same-origin"
                 headers.setdefault("Content-Security-Policy", _policy(scope.get("path", "")))
                 headers.setdefault("Cache-Control", "no-store")
+                if self._secure:
+                    headers["Strict-Transport-Security"] = _HTTPS_ALONE
             await send(message)
 
         await self._app(scope, receive, with_headers if scope["type"] == "http" else send)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Final
 
@@ -28,10 +29,22 @@ class GatewaySettings(ServiceSettings, NetworkSettings):
         description="DID that users' tokens are made out to; default did:web of the public URL's host, or of localhost "
         "and the port",
     )
+    gateway_proxies: str = Field(
+        "",
+        description="addresses and networks of the proxies in front of the gateway, comma-separated, whose "
+        "X-Forwarded-For is believed",
+    )
     headwater_cooldown_seconds: int = Field(
         600, ge=0, description="seconds between a user's successful backfill and the next one; operators are exempt"
     )
     headwater_car_max_bytes: int = Field(4 * 1024**3, ge=1, description="largest CAR that is taken, in bytes")
+
+    @field_validator("gateway_proxies")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        for network in _listed(value):
+            ipaddress.ip_network(network)
+        return value
 
     @field_validator("gateway_did")
     @classmethod
@@ -51,6 +64,11 @@ class GatewaySettings(ServiceSettings, NetworkSettings):
         return value.rstrip("/")
 
     @property
+    def proxies(self) -> list[str]:
+        """``gateway_proxies`` as a list."""
+        return _listed(self.gateway_proxies)
+
+    @property
     def did(self) -> str:
         """The DID that users' tokens have to name as their audience."""
         if self.gateway_did is not None:
@@ -58,3 +76,7 @@ class GatewaySettings(ServiceSettings, NetworkSettings):
         if self.gateway_public_url is not None and self.gateway_public_url.startswith("https://"):
             return "did:web:" + self.gateway_public_url.removeprefix("https://")
         return f"did:web:localhost%3A{self.gateway_port}"
+
+
+def _listed(value: str) -> list[str]:
+    return [part.strip() for part in value.split(",") if part.strip()]

@@ -103,7 +103,8 @@ async def client_metadata(gateway: GatewayDep) -> dict[str, Any]:
 @router.get(JWKS_PATH)
 async def client_keys(gateway: GatewayDep) -> Response:
     """The keys that our client assertions are signed with."""
-    return JSONResponse(_hosted(gateway).jwks(), media_type="application/jwk-set+json")
+    # Not as application/jwk-set+json (RFC 7517 section 8.5.1): the reference PDS takes application/json alone.
+    return JSONResponse(_hosted(gateway).jwks())
 
 
 def _hosted(gateway: Gateway) -> OAuthClient:
