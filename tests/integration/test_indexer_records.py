@@ -11,7 +11,7 @@ import pytest
 
 from headwater.bus.queries import ChangePrivacy, RecordPlace, RecordsQuery
 from headwater.bus.records import RecordsPage, decode_page
-from indexer.answers import Answers
+from indexer.counts import count
 from indexer.database import Database
 from indexer.privacy import write_change
 from indexer.records import EXPORTED_AT_ONCE, PAGE_BYTES, SEARCHED_AT_ONCE, Records, browse, export
@@ -139,15 +139,12 @@ async def test_an_export_holds_every_record_once(table: asyncpg.Connection) -> N
     assert await all_pages(table, RecordsQuery(did=DID, collection=LIKE), export) == [["l"], []]
 
 
-async def test_counts_by_collection_and_by_month(url: str, table: asyncpg.Connection) -> None:
+async def test_counts_by_collection_and_by_month(table: asyncpg.Connection) -> None:
     for rkey, at in (("a", 0), ("b", 40), ("c", 41)):
         await insert(table, rkey, at * DAY_US)
     await insert(table, "d", 41 * DAY_US, collection=LIKE)
     await insert(table, "e", 90 * DAY_US, did=OTHER_DID)
-    database = Database(url, "counts")
-    stats = await Answers(database).account_stats(DID)
-    nothing = await Answers(database).account_stats("did:web:nobody.example")
-    await database.close()
+    stats, nothing = await count(table, DID), await count(table, "did:web:nobody.example")
     assert (stats.records, stats.first_at_us, stats.last_at_us) == (4, 0, 41 * DAY_US)
     assert [(one.collection, one.records) for one in stats.collections] == [(LIKE, 1), (POST, 3)]
     assert [(one.month, one.records) for one in stats.months] == [("1970-01", 1), ("1970-02", 3)]
@@ -155,20 +152,18 @@ async def test_counts_by_collection_and_by_month(url: str, table: asyncpg.Connec
     assert (nothing.records, nothing.collections, nothing.months) == (0, [], [])
 
 
-async def test_what_is_being_deleted_is_not_shown(url: str, table: asyncpg.Connection) -> None:
+async def test_what_is_being_deleted_is_not_shown(table: asyncpg.Connection) -> None:
     await table.execute("INSERT INTO repo (did) VALUES ($1)", DID)
     await insert(table, "a", 1)
     await insert(table, "b", 1, collection=LIKE)
-    database = Database(url, "counts")
     await write_change(table, ChangePrivacy(did=DID, collection=POST, excluded=True), {})
-    assert [one.collection for one in (await Answers(database).account_stats(DID)).collections] == [LIKE]
+    assert [one.collection for one in (await count(table, DID)).collections] == [LIKE]
     assert await all_pages(table, newest()) == [[]]
     assert await all_pages(table, RecordsQuery(did=DID), export) == [["b"], []]
     await write_change(table, ChangePrivacy(did=DID, delete=True), {})
-    assert (await Answers(database).account_stats(DID)).records == 0
+    assert (await count(table, DID)).records == 0
     assert await all_pages(table, RecordsQuery(did=DID), export) == [[]]
     assert await all_pages(table, newest(collection=LIKE, text="b")) == [[]]
-    await database.close()
 
 
 async def test_no_page_reads_other_peoples_rows(table: asyncpg.Connection) -> None:

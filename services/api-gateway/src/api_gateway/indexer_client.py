@@ -16,18 +16,24 @@ from headwater.bus.queries import (
     ChangePrivacy,
     PrivacyChanged,
     RecordsQuery,
+    StatsQuery,
 )
 from headwater.bus.records import RecordsPage, decode_page
 from headwater.bus.subjects import ACCOUNT_SETTINGS, ACCOUNT_STATS, CHANGE_PRIVACY, RECORDS_PAGE
 from headwater.errors import InvariantError
 
 ANSWER_SECONDS = 10.0
+PATIENCE_MS = 8_000
+"""How long an account is counted before its figures are said to be on their way."""
 A = TypeVar("A", bound=BaseModel)
 
 
-async def account_stats(bus: Bus, did: str) -> AccountStats:
-    """What the table holds of an account. Raises Problem 503 when no indexer answers."""
-    return _parsed(await _ask(bus, ACCOUNT_STATS, AccountQuery(did=did)), AccountStats)
+async def account_stats(bus: Bus, did: str, patience_ms: int = PATIENCE_MS) -> AccountStats:
+    """What the table holds of an account; ``counting`` where that is not known after ``patience_ms``.
+
+    Raises Problem 503 when no indexer answers.
+    """
+    return _parsed(await _ask(bus, ACCOUNT_STATS, StatsQuery(did=did, patience_ms=patience_ms)), AccountStats)
 
 
 async def account_settings(bus: Bus, did: str) -> AccountSettings:

@@ -6,13 +6,10 @@ import asyncio
 
 import asyncpg
 
-from headwater.bus.queries import AccountSettings, AccountStats, CollectionCount, MonthCount, RepoState
+from headwater.bus.queries import AccountSettings, RepoState
 from indexer.database import Database, translated
 from indexer.state import Track
 from indexer.statements import SQL
-
-_IN_ALL, _OF_MONTH, _OF_COLLECTION = 3, 2, 1
-_COLLECTIONS, _MONTHS = 500, 600
 
 
 class Answers:
@@ -44,20 +41,6 @@ class Answers:
             opted_out=row["opted_out"],
         )
 
-    async def account_stats(self, did: str) -> AccountStats:
-        """What the table holds of an account."""
-        rows = await self._fetch("account_stats", did, _COLLECTIONS, _MONTHS)
-        (total,) = (row for row in rows if row["kind"] == _IN_ALL)
-        return AccountStats(
-            did=did,
-            records=total["records"],
-            bytes=total["bytes"] or 0,
-            first_at_us=total["first_at"],
-            last_at_us=total["last_at"],
-            collections=[_collection(row) for row in rows if row["kind"] == _OF_COLLECTION],
-            months=[MonthCount(month=row["month"], records=row["records"]) for row in rows if row["kind"] == _OF_MONTH],
-        )
-
     async def account_settings(self, did: str) -> AccountSettings:
         """An account's settings and the state of its repo."""
         (row,) = await self._fetch("account_settings", did)
@@ -77,20 +60,11 @@ class Answers:
             deleting=row["deleting"],
             incomplete=row["incomplete"],
             floor_rev=row["floor_rev"],
+            may_be_recommended=row["may_be_recommended"],
         )
 
-    async def _fetch(self, name: str, did: str, *others: int) -> list[asyncpg.Record]:
+    async def _fetch(self, name: str, did: str) -> list[asyncpg.Record]:
         async with self._turn:
             connection = await self._database.connection()
             with translated():
-                return list(await connection.fetch(SQL[name], did, *others))
-
-
-def _collection(row: asyncpg.Record) -> CollectionCount:
-    return CollectionCount(
-        collection=row["collection"],
-        records=row["records"],
-        bytes=row["bytes"],
-        first_at_us=row["first_at"],
-        last_at_us=row["last_at"],
-    )
+                return list(await connection.fetch(SQL[name], did))

@@ -32,6 +32,7 @@ from headwater.presence import Presence
 from headwater.service import Tasks, asgi_app, nats_broker, watch_bus
 from indexer import backfill_lane, live_lane
 from indexer.answers import Answers
+from indexer.counts import LONG_SECONDS, QUICK_SECONDS, Counts
 from indexer.database import Database, translated
 from indexer.dead_letters import DeadLetters
 from indexer.figures import indexer_figures
@@ -49,10 +50,20 @@ from indexer.settings import IndexerSettings
 log = logging.getLogger("indexer")
 
 SERVICE = "indexer"
-_SLOW = ("counts", "records")
-"""Connections of questions that may read many rows; whoever asks waits no longer than this for the answer."""
-_SLOW_SECONDS = 9
-_CONNECTIONS = ("live", "replay", "backfill", "answers", "locks", "retention", "purge", "resync", "privacy", *_SLOW)
+_STATEMENT_SECONDS = {"counts": QUICK_SECONDS, "long counts": LONG_SECONDS, "records": 9}
+"""Connections of questions that may read many rows, and how long a statement of theirs may take."""
+_CONNECTIONS = (
+    "live",
+    "replay",
+    "backfill",
+    "answers",
+    "locks",
+    "retention",
+    "purge",
+    "resync",
+    "privacy",
+    *_STATEMENT_SECONDS,
+)
 _WRITERS = ("live", "replay", "backfill", "purge", "privacy")
 _LINGER_SECONDS = 0.05
 """A snapshot can wait so long for others to share its transaction; a live post must not."""
@@ -71,7 +82,8 @@ def build(settings: IndexerSettings, tasks: Tasks) -> AsgiFastStream:
     async def max_payload() -> int:
         return (await broker.connect()).max_payload
 
-    counts, records = Answers(databases["counts"]), Records(databases["records"], max_payload)
+    counts = Counts(databases["counts"], databases["long counts"])
+    records = Records(databases["records"], max_payload)
     answer_questions(broker, answers, counts, records)
     obey_accounts(broker, Privacy(databases["privacy"], answers, job_store))
 
@@ -80,6 +92,7 @@ def build(settings: IndexerSettings, tasks: Tasks) -> AsgiFastStream:
         async with AsyncExitStack() as stack:
             for database in databases.values():
                 stack.push_async_callback(database.close)
+            stack.push_async_callback(counts.close)
             client = await broker.connect()
             js = client.jetstream()
             await apply_topology(js)
@@ -99,7 +112,7 @@ def build(settings: IndexerSettings, tasks: Tasks) -> AsgiFastStream:
 
 def _database(settings: IndexerSettings, name: str) -> Database:
     application = f"headwater {SERVICE} {settings.worker_id} {name}"
-    seconds = _SLOW_SECONDS if name in _SLOW else None
+    seconds = _STATEMENT_SECONDS.get(name)
     return Database(settings.database_url, application, writes=name in _WRITERS, statement_seconds=seconds)
 
 

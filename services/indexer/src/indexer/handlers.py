@@ -13,15 +13,17 @@ from headwater.bus.queries import (
     PrivacyChanged,
     RecordsQuery,
     RepoState,
+    StatsQuery,
 )
 from indexer.answers import Answers
+from indexer.counts import Counts
 from indexer.privacy import Privacy
 from indexer.records import Records
 
 QUEUE = "indexer"
 
 
-def answer_questions(broker: NatsBroker, answers: Answers, counts: Answers, records: Records) -> None:
+def answer_questions(broker: NatsBroker, answers: Answers, counts: Counts, records: Records) -> None:
     """Subscribe to the questions. One that fails is not answered: whoever asked asks again.
 
     ``counts`` and ``records`` may take seconds, so they have connections of their own.
@@ -32,8 +34,8 @@ def answer_questions(broker: NatsBroker, answers: Answers, counts: Answers, reco
         return await answers.repo_state(query.did)
 
     @broker.subscriber(subjects.ACCOUNT_STATS, queue=QUEUE)
-    async def account_stats(query: AccountQuery) -> AccountStats:
-        return await counts.account_stats(query.did)
+    async def account_stats(query: StatsQuery) -> AccountStats:
+        return await counts.stats(query)
 
     @broker.subscriber(subjects.ACCOUNT_SETTINGS, queue=QUEUE)
     async def account_settings(query: AccountQuery) -> AccountSettings:

@@ -15,6 +15,13 @@ class AccountQuery(_Message):
     did: str
 
 
+class StatsQuery(_Message):
+    """How much is held of an account? Answered after so many milliseconds, whether it is counted by then or not."""
+
+    did: str
+    patience_ms: int = 8_000
+
+
 class RepoState(_Message):
     """What the table knows of a repo before a snapshot is fetched.
 
@@ -57,7 +64,8 @@ class AccountStats(_Message):
     """What the table holds of an account.
 
     ``bytes`` are of the records as Postgres stores them, compressed, without keys and indexes. ``collections`` are the
-    largest 500, ``months`` the newest 600 that have records, oldest first.
+    largest 500, ``months`` the newest 600 that have records, oldest first. ``counted_at_us``: the figures of a large
+    account are kept for a minute; None: there are none yet. ``counting``: newer ones are on their way, ask again.
     """
 
     did: str
@@ -67,6 +75,8 @@ class AccountStats(_Message):
     last_at_us: int | None = None
     collections: list[CollectionCount]
     months: list[MonthCount] = []
+    counted_at_us: int | None = None
+    counting: bool = False
 
 
 class AccountSettings(_Message):
@@ -76,7 +86,8 @@ class AccountSettings(_Message):
     ``tracked_from_us`` is the oldest event of the firehose that was followed; None: its events are not followed.
     ``floor_rev``: up to this rev the whole repo is in the table, but for ``excluded``, the collections that the account
     keeps out. ``incomplete``: one of them was let in again, and a backfill of all time has to bring it. ``deleting``:
-    rows that nobody is shown any more are still being deleted.
+    rows that nobody is shown any more are still being deleted. ``may_be_recommended``: what the account's own
+    app.bsky.actor.contentVisibilityDeclaration says, as far as it is held here.
     """
 
     did: str
@@ -94,6 +105,7 @@ class AccountSettings(_Message):
     deleting: bool = False
     incomplete: bool = False
     floor_rev: str | None = None
+    may_be_recommended: bool = True
 
 
 class ChangePrivacy(_Message):

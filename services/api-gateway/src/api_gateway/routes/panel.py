@@ -16,7 +16,7 @@ from api_gateway.auth.sessions import Session, count_sessions
 from api_gateway.cancellation import cancel
 from api_gateway.follow import changes, stream_of
 from api_gateway.gateway import Gateway, GatewayDep
-from api_gateway.indexer_client import account_settings, account_stats
+from api_gateway.indexer_client import PATIENCE_MS, account_settings, account_stats
 from api_gateway.panel.figures_view import chart, sync_words
 from api_gateway.panel.job_view import JobView, view
 from api_gateway.panel.templates import page, render
@@ -34,6 +34,8 @@ router = APIRouter(include_in_schema=False)
 CHOICES: Final = ((7, "7 days"), (30, "30 days"), (365, "1 year"), (0, "All time"))
 _MAX_DAYS: Final = 3650
 _HISTORY: Final = 20
+_SOON_MS: Final = 1_000
+"""The page does not wait longer for a count of many records; its card asks again by itself."""
 
 
 async def _session(request: Request, gateway: GatewayDep) -> Session:
@@ -68,8 +70,8 @@ async def get_backfill_card(gateway: GatewayDep, session: SessionDep) -> HTMLRes
 
 @router.get("/user/cards/stats")
 async def get_stats_card(gateway: GatewayDep, session: SessionDep) -> HTMLResponse:
-    """The second card."""
-    return page("_stats.html", **await _figures(gateway, session))
+    """The second card; patient, as it is asked for when the rest of the page is there."""
+    return page("_stats.html", **await _figures(gateway, session, PATIENCE_MS))
 
 
 @router.post("/user/backfill")
@@ -132,10 +134,10 @@ async def _jobs(gateway: Gateway, session: Session) -> dict[str, Any]:
     return {"current": running, "last": last, "history": ended[:_HISTORY], "choices": CHOICES}
 
 
-async def _figures(gateway: Gateway, session: Session) -> dict[str, Any]:
+async def _figures(gateway: Gateway, session: Session, patience_ms: int = _SOON_MS) -> dict[str, Any]:
     """What the indexer says, nothing where it does not answer: the rest of the page is useful without."""
     try:
-        stats = await account_stats(gateway.bus, session.did)
+        stats = await account_stats(gateway.bus, session.did, patience_ms)
         settings = await account_settings(gateway.bus, session.did)
     except Problem:
         return {"stats": None, "settings": None, "chart": None, "sync": None}

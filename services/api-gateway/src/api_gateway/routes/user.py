@@ -21,6 +21,7 @@ from api_gateway.routes.bodies import Accepted, JobId, Jobs, UserBackfill
 from headwater.bus.jobs import JobState, JobStatus
 from headwater.bus.queries import AccountSettings, AccountStats
 
+_COUNTING_SECONDS = 3.0
 ALWAYS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE)
 
 router = APIRouter(prefix="/api/user", tags=["user"], responses=documented(*ALWAYS))
@@ -110,8 +111,14 @@ async def cancel_backfill(
 async def get_stats(
     gateway: GatewayDep, account: Annotated[Account, Depends(account_for(Method.GET_STATS))]
 ) -> AccountStats:
-    """What is held of your account, by collection."""
-    return await account_stats(gateway.bus, account.did)
+    """What is held of your account, by collection. Counting a very large account takes a while: 503 ``counting`` says
+    when to ask again, and figures that took long stay for a minute (``counted_at_us``)."""
+    stats = await account_stats(gateway.bus, account.did)
+    if stats.counted_at_us is None and stats.counting:
+        raise Problem(
+            HTTPStatus.SERVICE_UNAVAILABLE, "counting", "your records are being counted", retry_after=_COUNTING_SECONDS
+        )
+    return stats
 
 
 @router.get("/settings", openapi_extra=lxm(Method.GET_SETTINGS))

@@ -4,6 +4,6 @@ SELECT
     coalesce(r.sync_state, 'unknown') AS sync_state, r.desync_reason, r.tracked_from,
     coalesce(r.opted_out, false) AS opted_out, coalesce(r.excluded, '{}') AS excluded,
     coalesce(r.purging OR r.purging_collections <> '{}', false) AS deleting, coalesce(r.incomplete, false) AS incomplete,
-    r.floor_rev
+    r.floor_rev, may_be_recommended($1) AS may_be_recommended
 FROM (SELECT $1::text AS did) AS asked
 LEFT JOIN repo AS r USING (did);
