@@ -55,6 +55,20 @@ def test_bars_are_full_only_when_all_is_there() -> None:
     assert (sized.phases[0].percent, sized.phases[0].said) == (25, "1.0 MB of 4.0 MB")
 
 
+def test_a_result_says_what_was_brought_in_plain_words() -> None:
+    collections = {"app.bsky.feed.like": 5, "app.bsky.feed.post": 7, "com.example.thing": 5}
+    fetch = FetchPart(state=FetchState.PUBLISHED, collections=collections)
+    done = view(job(fetch, IndexPart(state=IndexState.DONE, records_written=17)), 0)
+    assert done.brought == (("posts", 7), ("likes", 5), ("com.example.thing", 5))
+    assert view(job(fetch, IndexPart(state=IndexState.INDEXING)), 0).brought == ()
+    html = render("_result.html", last=done)
+    assert "<strong>7</strong> posts" in html
+    assert "more collections" not in html
+    many = FetchPart(state=FetchState.PUBLISHED, collections={f"com.example.a{n}": n for n in range(15)})
+    html = render("_result.html", last=view(job(many, IndexPart(state=IndexState.DONE)), 0))
+    assert "and 3 more collections" in html
+
+
 def test_a_failure_says_what_to_do() -> None:
     failed = FetchPart(state=FetchState.FAILED, reason=Reason.DEACTIVATED)
     shown = view(job(failed), 0)

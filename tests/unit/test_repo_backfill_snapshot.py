@@ -110,6 +110,7 @@ def test_a_missing_record_is_counted_and_its_siblings_go_on():
     [refused] = batch.refused
     assert (refused.rkey, refused.reason, refused.block) == ("b", Reason.RECORD_MISSING, None)
     assert (snapshot.published, snapshot.seen) == (2, 3)
+    assert snapshot.by_collection.total() == 2, "what lies outside the scope does not count"
 
 
 def test_only_refused_records_make_a_batch_too():

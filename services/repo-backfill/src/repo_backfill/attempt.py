@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from headwater.bus.jobs import BackfillRequest, FetchState
+from headwater.bus.jobs import MAX_COLLECTIONS, BackfillRequest, FetchState
 from headwater.bus.messages import MAX_RECORDS_PER_BATCH, Outcome, SnapshotBatch, SnapshotEnd, encode
 from headwater.bus.queries import RepoState
 from headwater.bus.subjects import backfill_subject
@@ -231,7 +231,8 @@ class Attempt:
             handle=await handle,
             pds=self._pds,
         )
-        await self._end(end, records_published=snapshot.seen, rejected=end.rejected)
+        largest = dict(snapshot.by_collection.most_common(MAX_COLLECTIONS))
+        await self._end(end, records_published=snapshot.seen, rejected=end.rejected, collections=largest)
 
     def _message(self, batch: Batch, rev: str, number: int) -> SnapshotBatch:
         metrics.RECORDS_PUBLISHED.inc(len(batch.put) + len(batch.held))

@@ -95,8 +95,8 @@ class Snapshot:
     """The batches of one repo's snapshot; iterate it once.
 
     ``records`` are those of the verified tree, in key order. ``max_row_bytes`` is what one record may take in a
-    message. Totals of what has been given out: ``published`` (in scope), ``seen`` (all keys) and ``rejected``
-    (refused, by reason).
+    message. Totals of what has been given out: ``published`` (in scope), ``by_collection`` (the same, each),
+    ``seen`` (all keys) and ``rejected`` (refused, by reason).
 
     Raises InvalidInputError like ``headwater.mst.walk``, where ``records`` is a walk.
     """
@@ -107,6 +107,7 @@ class Snapshot:
         self._scope = scope
         self._max_row_bytes = max_row_bytes
         self.published = 0
+        self.by_collection: Counter[str] = Counter()
         self.seen = 0
         self.rejected: Counter[Reason] = Counter()
         self._begin()
@@ -166,6 +167,7 @@ class Snapshot:
     def _end(self) -> Batch:
         batch = Batch(self._put.rows(), self._held.rows(), self._keys, self._refused)
         self.published += len(batch.put)
+        self.by_collection.update(batch.put.collection)
         self.seen += self._count
         self._begin()
         return batch

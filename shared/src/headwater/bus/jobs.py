@@ -8,12 +8,15 @@ by the indexer. ``fold`` makes of the parts what people see. The request itself 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from headwater.bus.subjects import RequestLane, did_token
 from headwater.errors import Reason
+
+MAX_COLLECTIONS: Final = 100
+"""A job says of so many collections how many records it has brought; an account may have invented thousands."""
 
 
 class JobState(StrEnum):
@@ -77,6 +80,7 @@ class FetchPart(_Part):
     """What repo-backfill has done of a job. Sizes in bytes, times in microseconds since 1970.
 
     ``attempt`` numbers every run of the job that published or might have; ``tries`` counts those that failed.
+    ``collections``: records in scope of the largest ``MAX_COLLECTIONS``, at the end of an attempt.
     """
 
     state: FetchState
@@ -90,6 +94,7 @@ class FetchPart(_Part):
     records_published: int = 0
     records_total: int | None = None
     rejected: dict[str, int] = {}
+    collections: dict[str, int] = {}
     reason: Reason | None = None
     detail: str | None = None
     next_try_at_us: int | None = None
@@ -123,7 +128,10 @@ class IndexPart(_Part):
 
 
 class JobStatus(BaseModel):
-    """A job as people and scripts see it. Times in microseconds since 1970, sizes in bytes."""
+    """A job as people and scripts see it. Times in microseconds since 1970, sizes in bytes.
+
+    ``collections``: what the job has brought, by collection, where it is done; the largest ``MAX_COLLECTIONS``.
+    """
 
     job_id: str
     did: str
@@ -149,6 +157,7 @@ class JobStatus(BaseModel):
     records_deleted: int
     unchanged: bool
     rejected: dict[str, int]
+    collections: dict[str, int] = {}
     reason: Reason | None
     detail: str | None
     next_try_at_us: int | None
@@ -202,6 +211,7 @@ def fold(
         records_deleted=index.records_deleted if index else 0,
         unchanged=index.unchanged if index else False,
         rejected=brought.rejected if brought else {},
+        collections=fetch.collections if fetch and state is JobState.DONE else {},
         reason=ended.reason if ended and (state is JobState.FAILED or waits) else None,
         detail=ended.detail if ended and (state is JobState.FAILED or waits) else None,
         next_try_at_us=fetch.next_try_at_us if fetch and waits else None,

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from api_gateway.panel.collection_names import collection_name
 from api_gateway.panel.words import STATES, Words, words_of
 from headwater.bus.jobs import JobState, JobStatus
 
 _MEGABYTE: Final = 1_000_000
 _MINUTE: Final = 60
 _HOUR: Final = 3600
+_COLLECTIONS_SHOWN: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """What the page says of one job."""
+    """What the page says of one job. ``brought``: records by the names of its largest collections."""
 
     job: JobStatus
     headline: str
@@ -42,6 +44,7 @@ class JobView:
     pace: str
     words: Words | None
     asked_at: str
+    brought: tuple[tuple[str, int], ...]
 
     @property
     def running(self) -> bool:
@@ -59,6 +62,7 @@ def view(job: JobStatus, now_us: int) -> JobView:
         pace=_pace(job, now_us),
         words=None if job.reason is None else words_of(job.reason.value),
         asked_at=moment(job.requested_at_us),
+        brought=_brought(job),
     )
 
 
@@ -72,9 +76,14 @@ def moment(at_us: int | None) -> str:
     return "" if at_us is None else f"{datetime.fromtimestamp(at_us / 1_000_000, UTC):%Y-%m-%d %H:%M} UTC"
 
 
+def day(at_us: int | None) -> str:
+    """The day of a time, UTC."""
+    return "" if at_us is None else f"{datetime.fromtimestamp(at_us / 1_000_000, UTC):%Y-%m-%d}"
+
+
 def megabytes(size: int) -> str:
     """A size for people."""
-    return f"{size / _MEGABYTE:.1f} MB"
+    return f"{size / 1000:.1f} kB" if size < _MEGABYTE // 10 else f"{size / _MEGABYTE:.1f} MB"
 
 
 def duration(seconds: float) -> str:
@@ -108,6 +117,12 @@ def _phases(job: JobStatus) -> tuple[Phase, ...]:
         Phase("Published", job.records_published, records, f"{job.records_published:,}{of_records} records"),
         Phase("Written", job.records_written, records, f"{job.records_written:,}{of_records} records"),
     )
+
+
+def _brought(job: JobStatus) -> tuple[tuple[str, int], ...]:
+    """What a job has brought of the largest collections, in plain words."""
+    largest = sorted(job.collections.items(), key=lambda one: (-one[1], one[0]))[:_COLLECTIONS_SHOWN]
+    return tuple((collection_name(name).lower() or name, count) for name, count in largest)
 
 
 def _pace(job: JobStatus, now_us: int) -> str:

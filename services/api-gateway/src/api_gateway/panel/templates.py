@@ -8,7 +8,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
 from api_gateway.panel.assets import asset_url
-from api_gateway.panel.job_view import megabytes, moment
+from api_gateway.panel.collection_names import collection_name
+from api_gateway.panel.job_view import day, megabytes, moment
 
 _ENVIRONMENT: Final = Environment(
     loader=PackageLoader("api_gateway.panel"),
@@ -19,6 +20,8 @@ _ENVIRONMENT: Final = Environment(
 )
 _ENVIRONMENT.globals["asset"] = asset_url
 _ENVIRONMENT.filters["moment"] = moment
+_ENVIRONMENT.filters["day"] = day
+_ENVIRONMENT.filters["collection_name"] = collection_name
 _ENVIRONMENT.filters["megabytes"] = megabytes
 
 
