@@ -139,7 +139,9 @@ PROBLEMS: Final[Mapping[str, Words]] = {
     "too_many_excluded": Words("You keep very many collections out.", "Let one in again first, or opt out of all."),
     "not_confirmed": Words("Nothing was deleted: that is neither your handle nor your DID.", "Type it once more."),
     "not_found": Words("There is no such page.", "Go back to your data."),
-    "syntax": Words("That is neither a handle nor a DID nor the address of a host.", "A handle looks like a web name."),
+    "syntax": Words(
+        "That is neither a handle nor a DID nor the address of a host.", "A handle looks like alice.bsky.social."
+    ),
     "internal_error": _OURS,
 }
 """The words for what the gateway refuses; the rest is said by `REASONS`."""
