@@ -108,6 +108,7 @@ class Bystander:
         self.client = client
         self.js: JetStreamContext = client.jetstream()
         self.settings = AccountSettings(did="")
+        self.counting = False
         self.asked: list[str] = []
 
     async def jobs(self) -> JobStore:
@@ -136,6 +137,10 @@ class Bystander:
 
     async def _stats(self, message: Msg) -> None:
         did = AccountQuery.model_validate_json(message.data).did
+        if self.counting:
+            counted = AccountStats(did=did, records=0, collections=[], counting=True)
+            await message.respond(counted.model_dump_json().encode())
+            return
         counts = [CollectionCount(collection="app.bsky.feed.post", records=7)]
         await message.respond(AccountStats(did=did, records=7, collections=counts).model_dump_json().encode())
 

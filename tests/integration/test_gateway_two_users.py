@@ -175,6 +175,7 @@ def _is_about_bob(answer: httpx.Response, case: Case, says: str, marks: tuple[st
     asked = f"{answer.request.method} {answer.request.url.path}"
     assert answer.status_code in case.statuses, (asked, answer.text)
     assert says in answer.text, (asked, answer.text)
+    assert "no-store" in answer.headers["cache-control"], f"{asked}: what is personal stays in no cache"
     for mark in marks:
         assert mark not in answer.text, (asked, answer.text)
         assert mark not in str(answer.headers), asked

@@ -13,7 +13,8 @@ from headwater.bus.queries import ChangePrivacy
 from headwater.clock import now_us
 from headwater.errors import Reason
 from headwater.tid import tid_from
-from indexer.database import connect
+from indexer.answers import Answers
+from indexer.database import Database, connect
 from indexer.live import write_events
 from indexer.privacy import write_change
 from indexer.privacy_rules import MAX_EXCLUDED
@@ -245,7 +246,7 @@ async def test_a_writer_that_waited_for_the_lock_sees_the_decision(url: str, tab
     assert await stored(table) == {A: 1}
 
 
-async def test_the_declaration_about_recommendations_can_be_asked_for(table: asyncpg.Connection) -> None:
+async def test_the_declaration_about_recommendations_can_be_asked_for(url: str, table: asyncpg.Connection) -> None:
     assert await table.fetchval("SELECT may_be_recommended($1)", DID)
     await table.execute("INSERT INTO repo (did) VALUES ($1)", DID)
     await table.execute(
@@ -256,3 +257,7 @@ async def test_the_declaration_about_recommendations_can_be_asked_for(table: asy
         '{"hideFromAlgorithmicRecommendations": true}',
     )
     assert not await table.fetchval("SELECT may_be_recommended($1)", DID)
+    database = Database(url, "answers")
+    assert not (await Answers(database).account_settings(DID)).may_be_recommended
+    assert (await Answers(database).account_settings("did:web:nobody.example")).may_be_recommended
+    await database.close()
