@@ -30,5 +30,5 @@ def day(number: int) -> str:
 async def shown_counts(somebody: Person) -> dict[str, int]:
     """What the second card says: records by collection."""
     rows = await somebody.page.locator("#stats tbody tr").all()
-    cells = [await row.locator("td").all_inner_texts() for row in rows]
-    return {collection: int(records.replace(",", "")) for collection, records, *_ in cells}
+    shown = [(await row.locator("code").inner_text(), await row.locator("td.n").first.inner_text()) for row in rows]
+    return {collection: int(records.replace(",", "")) for collection, records in shown}

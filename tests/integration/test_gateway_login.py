@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -301,38 +300,6 @@ async def test_a_session_ends_with_its_logout(alice: Account, browser: Browser, 
     answer = await browser.http.post("/user/backfill", data={"days": "7"}, headers={"HX-Request": "true"})
     assert (answer.status_code, answer.headers["hx-redirect"]) == (401, "/user")
     page_of(await browser.http.get("/user"), 200, "Your handle")
-
-
-async def test_what_is_still_being_counted_is_asked_for_again(
-    server: AuthorizationServer, browser: Browser, bus: Bystander
-) -> None:
-    await browser.log_in(server)
-    bus.counting = True
-    answer = await browser.http.get("/api/user/stats", headers={"Accept": "*/*"})
-    assert (answer.status_code, answer.json()["reason"]) == (503, "counting")
-    assert int(answer.headers["retry-after"]) > 0
-    shown = (await browser.http.get("/user")).text
-    assert "Your records are being counted" in shown
-    assert 'hx-get="/user/cards/stats" hx-trigger="load delay' in shown
-    bus.counting = False
-    card = (await browser.http.get("/user/cards/stats")).text
-    assert "app.bsky.feed.post" in card
-    assert "load delay" not in card
-
-
-async def test_a_cookie_of_last_week_is_none(
-    server: AuthorizationServer, browser: Browser, bus: Bystander, gateway: RunningGateway
-) -> None:
-    """Whatever the bucket still holds: a session ends seven days after its login."""
-    await browser.log_in(server)
-    bucket = await bus.js.key_value("sessions")
-    (key,) = [key for key in await bucket.keys() if key]
-    kept = json.loads((await bucket.get(key)).value or b"")
-    await bucket.put(key, json.dumps(kept | {"began_at_us": kept["began_at_us"] - 8 * 86_400_000_000}).encode())
-    assert await browser.me() is None
-    page_of(await browser.http.get("/user"), 200, "Your handle")
-    page_of(await browser.http.post("/user/backfill", data={"days": "7"}), 401, "not any more")
-    assert await bus.queued(ALICE) is None
 
 
 async def test_a_public_gateway_is_a_confidential_client(
