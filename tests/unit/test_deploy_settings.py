@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -90,6 +94,30 @@ def test_compose_takes_the_services_port_for_their_health() -> None:
         composed = COMPOSE["services"][service]
         name = "GATEWAY_PORT" if service == "api-gateway" else "HEALTH_PORT"
         assert f"127.0.0.1:{composed['environment'][name]}/healthz" in composed["healthcheck"]["test"][-1]
+
+
+def test_caddy_serves_the_public_url_and_passes_on_to_the_gateway() -> None:
+    """The Caddyfile as Caddy itself reads it; the profile is off unless it is asked for."""
+    caddy = COMPOSE["services"]["caddy"]
+    assert caddy["profiles"] == ["tls"]
+    for url, host in (
+        ("https://headwater.example", "headwater.example"),
+        ("", "gateway-public-url-is-not-set.invalid"),
+    ):
+        environment = {name: interpolated(value, {name: url}) for name, value in caddy["environment"].items()}
+        adapted = subprocess.run(
+            [Path(sys.executable).parent / "caddy", "adapt", "--config", ROOT / "deploy/docker/Caddyfile"],
+            capture_output=True,
+            env={**os.environ, **environment},
+            check=True,
+        )
+        (server,) = json.loads(adapted.stdout)["apps"]["http"]["servers"].values()
+        assert server["listen"] == [":443"]
+        (route,) = server["routes"]
+        assert route["match"] == [{"host": [host]}]
+        dialled = re.findall(r'"dial": ?"([^"]+)"', json.dumps(route))
+        port = COMPOSE["services"]["api-gateway"]["environment"]["GATEWAY_PORT"]
+        assert dialled == [f"api-gateway:{port}"]
 
 
 def test_compose_and_the_embedded_nats_take_the_same_messages() -> None:
