@@ -75,7 +75,9 @@ def running_stack(home: Path) -> StackFile:
     """What runs in ``home``. Raises StackError when nothing does."""
     stack = read_stack(home)
     if stack is None or stack.runner.handle() is None:
-        raise StackError(f"nothing runs in {home}; start it with `headwater up`")
+        raise StackError(
+            f"nothing runs in {home.absolute()}; start it with `headwater up`, or say with HEADWATER_HOME where it is"
+        )
     return stack
 
 
