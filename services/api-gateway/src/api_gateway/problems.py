@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 import nats.errors
 import orjson
@@ -28,6 +28,16 @@ MEDIA_TYPE = "application/problem+json"
 BUS_RETRY_SECONDS = 2
 _NOT_FOUND = frozenset({Reason.UNRESOLVABLE, Reason.NOT_FOUND, Reason.ACCOUNT_DELETED})
 _MAX_ERRORS = 10
+_EXAMPLES: Final = {
+    HTTPStatus.BAD_REQUEST: ("invalid_input", "the body is not what it says it is"),
+    HTTPStatus.UNAUTHORIZED: ("token_expired", "the token has expired"),
+    HTTPStatus.FORBIDDEN: ("opted_out", "the account does not want to be indexed"),
+    HTTPStatus.NOT_FOUND: ("no_such_job", "there is no such job"),
+    HTTPStatus.CONFLICT: ("job_running", "a backfill of this account is running already"),
+    HTTPStatus.UNPROCESSABLE_ENTITY: ("invalid_input", "body.days: Input should be greater than or equal to 0"),
+    HTTPStatus.TOO_MANY_REQUESTS: ("cooldown", "the last backfill was not long ago"),
+    HTTPStatus.SERVICE_UNAVAILABLE: ("unavailable", "the message bus does not answer"),
+}
 
 
 class ProblemDocument(BaseModel):
@@ -104,8 +114,24 @@ def unavailable(detail: str, *, retry_after: float | None = None, job_id: str | 
 def documented(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
     """The ``responses`` of a route for OpenAPI: a problem document for each status."""
     # Not as the response's model: FastAPI would say application/json.
-    content = {MEDIA_TYPE: {"schema": ProblemDocument.model_json_schema()}}
-    return {status.value: {"description": status.phrase, "content": content} for status in statuses}
+    schema = ProblemDocument.model_json_schema()
+    return {
+        status.value: {
+            "description": status.phrase,
+            "content": {MEDIA_TYPE: {"schema": schema, "example": _example(status)}},
+        }
+        for status in statuses
+    }
+
+
+def reason_of(status: HTTPStatus) -> str:
+    """The reason where there is no better one than the status's phrase."""
+    return status.phrase.lower().replace(" ", "_")
+
+
+def _example(status: HTTPStatus) -> dict[str, object]:
+    reason, detail = _EXAMPLES.get(status, (reason_of(status), status.description))
+    return {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail, "reason": reason}
 
 
 EXPECTED = (Problem, OAuthError, InvalidInputError, TransientError, nats.errors.Error)
@@ -175,8 +201,8 @@ async def _of_http_exception(request: Request, error: Exception) -> Response:
     if status is HTTPStatus.BAD_REQUEST:
         # FastAPI's word for a body that no JSON parser can read.
         return _answer(request, Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_input", "the body is not JSON"))
-    reason = status.phrase.lower().replace(" ", "_")
-    return _answer(request, Problem(status, reason, status.description or status.phrase, headers=error.headers))
+    said = status.description or status.phrase
+    return _answer(request, Problem(status, reason_of(status), said, headers=error.headers))
 
 
 async def _of_defect(request: Request, error: Exception) -> Response:

@@ -18,6 +18,7 @@ from api_gateway.indexer_client import records_page
 from api_gateway.privacy import delete_data, set_excluded, set_opted_out
 from api_gateway.problems import documented
 from api_gateway.record_format import cursor_of, parse_cursor, record_object
+from api_gateway.routes import examples
 from api_gateway.routes.bodies import (
     Collection,
     CollectionChoice,
@@ -25,6 +26,7 @@ from api_gateway.routes.bodies import (
     RecordList,
     SettingsChange,
 )
+from api_gateway.routes.examples import answers
 from api_gateway.routes.user import ALWAYS, lxm
 from headwater.bus.queries import AccountSettings, RecordsQuery
 
@@ -38,7 +40,11 @@ _EXPORTS: Any = {
 }
 
 
-@router.patch("/settings", responses=documented(HTTPStatus.CONFLICT), openapi_extra=lxm(Method.UPDATE_SETTINGS))
+@router.patch(
+    "/settings",
+    responses=documented(HTTPStatus.CONFLICT) | answers(examples.SETTINGS),
+    openapi_extra=lxm(Method.UPDATE_SETTINGS),
+)
 async def update_settings(
     body: SettingsChange,
     gateway: GatewayDep,
@@ -50,7 +56,9 @@ async def update_settings(
 
 
 @router.post(
-    "/toggle-collection", responses=documented(HTTPStatus.CONFLICT), openapi_extra=lxm(Method.TOGGLE_COLLECTION)
+    "/toggle-collection",
+    responses=documented(HTTPStatus.CONFLICT) | answers(examples.SETTINGS),
+    openapi_extra=lxm(Method.TOGGLE_COLLECTION),
 )
 async def toggle_collection(
     body: CollectionChoice,
@@ -61,7 +69,7 @@ async def toggle_collection(
     return await set_excluded(gateway.bus, account.did, body.collection, body.excluded)
 
 
-@router.post("/delete-data", openapi_extra=lxm(Method.DELETE_DATA))
+@router.post("/delete-data", responses=answers(examples.SETTINGS), openapi_extra=lxm(Method.DELETE_DATA))
 async def delete_all_data(
     body: DeleteData, gateway: GatewayDep, account: Annotated[Account, Depends(account_for(Method.DELETE_DATA))]
 ) -> AccountSettings:
@@ -70,7 +78,9 @@ async def delete_all_data(
     return await delete_data(gateway.bus, gateway.resolver, account.did, body.confirm)
 
 
-@router.get("/records", response_model=RecordList, openapi_extra=lxm(Method.LIST_RECORDS))
+@router.get(
+    "/records", response_model=RecordList, responses=answers(examples.RECORDS), openapi_extra=lxm(Method.LIST_RECORDS)
+)
 async def list_records(
     gateway: GatewayDep,
     account: Annotated[Account, Depends(account_for(Method.LIST_RECORDS))],

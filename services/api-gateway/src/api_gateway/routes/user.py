@@ -17,7 +17,9 @@ from api_gateway.gateway import GatewayDep
 from api_gateway.indexer_client import account_settings, account_stats
 from api_gateway.problems import Problem, documented
 from api_gateway.requests import ask_for_backfill
+from api_gateway.routes import examples
 from api_gateway.routes.bodies import Accepted, JobId, Jobs, UserBackfill
+from api_gateway.routes.examples import answers
 from headwater.bus.jobs import JobState, JobStatus
 from headwater.bus.queries import AccountSettings, AccountStats
 
@@ -40,7 +42,8 @@ def no_such_job() -> Problem:
 @router.post(
     "/backfill",
     status_code=HTTPStatus.ACCEPTED,
-    responses=documented(HTTPStatus.FORBIDDEN, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS),
+    responses=documented(HTTPStatus.FORBIDDEN, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS)
+    | answers(examples.ACCEPTED, HTTPStatus.ACCEPTED),
     openapi_extra=lxm(Method.REQUEST_BACKFILL),
 )
 async def request_backfill(
@@ -52,7 +55,7 @@ async def request_backfill(
     return Accepted.of(await ask_for_backfill(gateway, account.did, body.days), body.days)
 
 
-@router.get("/backfill", openapi_extra=lxm(Method.LIST_BACKFILLS))
+@router.get("/backfill", responses=answers(examples.JOBS), openapi_extra=lxm(Method.LIST_BACKFILLS))
 async def list_backfills(
     gateway: GatewayDep,
     account: Annotated[Account, Depends(account_for(Method.LIST_BACKFILLS))],
@@ -65,7 +68,11 @@ async def list_backfills(
     return Jobs(jobs=found, next=following)
 
 
-@router.get("/backfill/{job_id}", responses=documented(HTTPStatus.NOT_FOUND), openapi_extra=lxm(Method.GET_BACKFILL))
+@router.get(
+    "/backfill/{job_id}",
+    responses=documented(HTTPStatus.NOT_FOUND) | answers(examples.JOB),
+    openapi_extra=lxm(Method.GET_BACKFILL),
+)
 async def get_backfill(
     job_id: JobId, gateway: GatewayDep, account: Annotated[Account, Depends(account_for(Method.GET_BACKFILL))]
 ) -> JobStatus:
@@ -94,7 +101,7 @@ async def follow_backfill(
 @router.delete(
     "/backfill/{job_id}",
     status_code=HTTPStatus.ACCEPTED,
-    responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+    responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT) | answers(examples.JOB, HTTPStatus.ACCEPTED),
     openapi_extra=lxm(Method.CANCEL_BACKFILL),
 )
 async def cancel_backfill(
@@ -107,7 +114,7 @@ async def cancel_backfill(
     return status
 
 
-@router.get("/stats", openapi_extra=lxm(Method.GET_STATS))
+@router.get("/stats", responses=answers(examples.STATS), openapi_extra=lxm(Method.GET_STATS))
 async def get_stats(
     gateway: GatewayDep, account: Annotated[Account, Depends(account_for(Method.GET_STATS))]
 ) -> AccountStats:
@@ -121,7 +128,7 @@ async def get_stats(
     return stats
 
 
-@router.get("/settings", openapi_extra=lxm(Method.GET_SETTINGS))
+@router.get("/settings", responses=answers(examples.SETTINGS), openapi_extra=lxm(Method.GET_SETTINGS))
 async def get_settings(
     gateway: GatewayDep, account: Annotated[Account, Depends(account_for(Method.GET_SETTINGS))]
 ) -> AccountSettings:
