@@ -33,7 +33,7 @@ from headwater.egress import parse_http_url
 from headwater.errors import InvalidInputError, Reason, TransientError
 from headwater.http import GuardedHttp
 from headwater.identity import IdentityResolver
-from headwater.syntax import parse_at_identifier
+from headwater.syntax import is_did, is_handle
 
 log = logging.getLogger("api_gateway.login")
 
@@ -126,7 +126,10 @@ class Logins:
         if "://" in actor:
             origin = str(parse_http_url(actor[:MAX_ACTOR]).origin())
             return None, await issuer_of_host(self._http, origin)
-        parse_at_identifier(actor.removeprefix("@"))
+        name = actor.removeprefix("@")
+        if not (is_did(name) or is_handle(name)):
+            # Without what was typed: people type their password in the wrong field, and this goes to the log.
+            raise InvalidInputError(Reason.SYNTAX, "that is neither a handle nor a DID")
         identity = await self._resolver.resolve_actor(actor)
         if identity.pds is None:
             raise InvalidInputError(Reason.NO_PDS, f"{identity.did} has no PDS")
