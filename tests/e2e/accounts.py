@@ -24,7 +24,9 @@ async def new_account(network: RealNetwork, handle: str, posts: int = 20) -> Acc
 
 
 def day(number: int) -> str:
-    return f"2026-0{1 + number % 9}-{1 + number % 28:02}T10:00:00.000Z"
+    """A moment in 2023 to 2026; some months have more of them than others."""
+    month = number * number % 43
+    return f"{2023 + month // 12}-{1 + month % 12:02}-{1 + number % 28:02}T10:00:00.000Z"
 
 
 async def shown_counts(somebody: Person) -> dict[str, int]:

@@ -62,6 +62,10 @@ class RunningStack:
         cut = "…" if len(text) > _LOG_TAIL_BYTES else ""
         return cut + text[-_LOG_TAIL_BYTES:].decode(errors="replace")
 
+    def whole_log(self) -> str:
+        """All that the stack has said."""
+        return self._log.read_text(errors="replace")
+
     def pid(self, name: str) -> int:
         """The pid of ``indexer.0``, ``nats``, …; waits while it is being started again."""
         return self._until(lambda: self._pid(name))

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
@@ -108,12 +108,18 @@ class Person:
         await self.page.get_by_role("button", name="Start backfill").click()
 
     async def violations(self) -> list[str]:
-        """What axe-core finds on the page that keeps people out."""
+        """What axe-core finds on the page that keeps people out, in dark and in light."""
         await self.page.evaluate(_AXE.read_text())
+        return [*await self._violations("dark"), *await self._violations("light")]
+
+    async def _violations(self, scheme: Literal["dark", "light"]) -> list[str]:
+        await self.page.emulate_media(color_scheme=scheme)
         found = await self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
         assert found["passes"], "axe-core has looked at nothing"
         return [
-            f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found["violations"] if one["impact"] in _SERIOUS
+            f"{scheme}: {one['id']}: {one['nodes'][0]['html'][:200]}"
+            for one in found["violations"]
+            if one["impact"] in _SERIOUS
         ]
 
     async def watch_bars(self) -> None:
