@@ -186,6 +186,7 @@ def messages_of(
         rev=rev_of(at),
         data="",
         whole=snapshot.whole,
+        cutoff_us=None if snapshot.cutoff is None else snapshot.cutoff * 1_000_000,
         batches=len(batches),
         records=len(scope),
     )

@@ -77,6 +77,13 @@ class GatewayClient:
         status: dict[str, Any] = answer.json()
         return status
 
+    async def firehose(self) -> dict[str, Any]:
+        """How far live tail, history and gaps are."""
+        answer = await self.http.get("/api/admin/firehose", headers=self._operator)
+        assert answer.status_code == 200, answer.text
+        told: dict[str, Any] = answer.json()
+        return told
+
     async def events(self, job_id: str) -> AsyncIterator[Job]:
         """The job each time it changes, from its server-sent events, to their end."""
         path = f"/api/admin/jobs/{job_id}/events"

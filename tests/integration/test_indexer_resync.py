@@ -15,10 +15,11 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from backfill_rig import running, settings_for
-from headwater.bus.firehose import REPLAY_KEY, PieceState, ReplayProgress
+from headwater.bus.firehose import PLAN_KEY, REPLAY_KEY, FirehosePlan, PieceState, ReplayProgress
+from headwater.bus.firehose_store import FirehoseStore
 from headwater.bus.jobs import BackfillRequest
 from headwater.bus.messages import LiveAccount, LiveBatch, LiveBroken, LiveCommit, LiveEvent, encode
-from headwater.bus.streams import BUCKET_FIREHOSE, STREAM_REQUESTS, apply_topology
+from headwater.bus.streams import BUCKET_CONTROL, BUCKET_FIREHOSE, STREAM_REQUESTS, apply_topology
 from headwater.bus.subjects import RequestLane, live_subject, replay_subject, request_subject
 from headwater.clock import now_us
 from headwater.errors import Reason
@@ -26,7 +27,7 @@ from indexer.database import Database
 from indexer.live import write_events
 from indexer.resync import Resyncs, resync_request
 from indexer.sync_rules import RESYNC_SECONDS, Desync
-from indexer_rig import DID, POST, migrated, rev, rows, running_indexer, snapshot, stored, until, write
+from indexer_rig import DID, POST, batch, end, migrated, rev, rows, running_indexer, snapshot, stored, until, write
 from simulator.account import Account
 from simulator.world import World
 
@@ -55,7 +56,8 @@ async def tables(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 @pytest.fixture
 async def resyncs(js: JetStreamContext, tables: asyncpg.Connection, database_url: str) -> AsyncIterator[Resyncs]:
     database = Database(database_url, "resync")
-    yield Resyncs(database, js, await js.key_value(BUCKET_FIREHOSE))
+    firehose = FirehoseStore(await js.key_value(BUCKET_CONTROL), await js.key_value(BUCKET_FIREHOSE))
+    yield Resyncs(database, js, firehose)
     await database.close()
 
 
@@ -116,6 +118,34 @@ async def test_the_scope_is_what_the_table_is_to_hold(
     assert await resyncs.file_due() == 1
     [request] = await requests(js)
     assert (request.cutoff_us, request.days) == ((None, 0) if whole else (100 - 600_000_000, 3650))
+
+
+@pytest.mark.parametrize(("days", "cutoff_us", "wanted"), [(30, -7, -7), (-1, None, None), (0, None, 100)])
+async def test_a_deleted_account_that_returns_gets_what_everybody_gets(
+    resyncs: Resyncs,
+    js: JetStreamContext,
+    tables: asyncpg.Connection,
+    days: int,
+    cutoff_us: int | None,
+    wanted: int | None,
+) -> None:
+    """Its crawl was before; nothing of that counts any more."""
+    plan = FirehosePlan(
+        plan_id="plan",
+        days=days,
+        cutoff_us=None if cutoff_us is None else cutoff_us - 600_000_000,
+        requested_at_us=1,
+        requested_by="environment",
+    )
+    await (await js.key_value(BUCKET_CONTROL)).put(PLAN_KEY, plan.model_dump_json().encode())
+    await write(tables, batch(1, {A: 1}, whole=False), end(1, batches=1, records=1, whole=False))
+    for at_us, status in ((100, "deleted"), (101, None)):
+        account = LiveAccount(did=DID, seq=2, at_us=at_us, active=status is None, status=status)
+        await write_events(tables, [account])
+    await make_due(tables)
+    assert await resyncs.file_due() == 1
+    [request] = await requests(js)
+    assert request.cutoff_us == (None if wanted is None else wanted - 600_000_000)
 
 
 async def test_who_is_not_active_or_opted_out_is_not_asked_for(resyncs: Resyncs, tables: asyncpg.Connection) -> None:

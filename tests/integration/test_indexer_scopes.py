@@ -35,15 +35,15 @@ def state_of(result: Result, job: str = "job") -> str:
 async def test_a_scoped_snapshot_refreshes_what_is_held_and_sweeps_what_vanished(table: asyncpg.Connection) -> None:
     old, gone, unknown = (POST, "old"), (POST, "gone"), (POST, "unknown")
     await write_events(table, [commit(1, {A: 1, old: 1, gone: 1})])
-    scoped = batch(5, {A: 2}, held={old: 3, unknown: 3}, beyond=((POST, "never"),), whole=False)
-    result = await write(table, scoped, end(5, batches=1, records=1, whole=False))
+    scoped = batch(5, {A: 5}, held={old: 3, unknown: 3}, beyond=((POST, "never"),), whole=False)
+    result = await write(table, scoped, replace(end(5, batches=1, records=1, whole=False), cutoff_us=4_000_000))
     assert state_of(result) == "done"
-    assert await stored(table) == {A: 2, old: 3}
+    assert await stored(table) == {A: 5, old: 3}
     # No floor: a late commit of what vanished meets a tombstone, one of what is out of scope still counts.
     await write_events(table, [commit(2, {gone: 2}), commit(4, {unknown: 3})])
-    assert await stored(table) == {A: 2, old: 3, unknown: 3}
+    assert await stored(table) == {A: 5, old: 3, unknown: 3}
     repo = await table.fetchrow("SELECT floor_rev, scoped_rev, scoped_cutoff FROM repo")
-    assert tuple(repo) == (None, rev(5), 0)
+    assert tuple(repo) == (None, rev(5), 4_000_000)
 
 
 async def test_keys_out_of_scope_are_not_swept(table: asyncpg.Connection) -> None:

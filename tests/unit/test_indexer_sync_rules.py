@@ -162,7 +162,7 @@ def test_a_commit_that_the_replay_does_not_bring_is_missed() -> None:
 def test_a_snapshot_mends_what_it_reaches(at: int, state: str) -> None:
     one = repo(1)
     follow(one, commit(4, 2))
-    catch_up(one, end(at), None)
+    catch_up(one, end(at), None, NOW)
     assert one.sync_state == state
     assert (one.resync_at is None) == (state == "synchronized")
 
@@ -170,7 +170,7 @@ def test_a_snapshot_mends_what_it_reaches(at: int, state: str) -> None:
 def test_a_snapshot_at_the_other_end_of_the_gap_closes_it() -> None:
     one = repo(1)
     follow(one, commit(4))
-    catch_up(one, end(3), None)
+    catch_up(one, end(3), None, NOW)
     assert one.sync_state == "synchronized"
 
 
@@ -178,9 +178,9 @@ def test_a_narrower_snapshot_does_not_mend() -> None:
     one = repo(1)
     one.tracked_from = NOW - 100 + 600 * SECOND
     follow(one, commit(4, 2))
-    catch_up(one, end(5, cutoff_us=NOW - 50), one.kept_from)
+    catch_up(one, end(5, cutoff_us=NOW - 50), one.kept_from, NOW)
     assert one.sync_state == "desynchronized"
-    catch_up(one, end(5, cutoff_us=NOW - 100), one.kept_from)
+    catch_up(one, end(5, cutoff_us=NOW - 100), one.kept_from, NOW)
     assert one.sync_state == "synchronized"
 
 
@@ -189,10 +189,10 @@ def test_a_claim_that_never_comes_true_is_believed_three_times() -> None:
     follow_broken(one, LiveBroken(did=DID, seq=1, rev=rev(9), reason=Reason.BAD_SIGNATURE), NOW)
     for tries in (1, 2):
         one.resync_tries = tries
-        catch_up(one, end(2), None)
+        catch_up(one, end(2), None, NOW)
         assert one.sync_state == "desynchronized"
     one.resync_tries = 3
-    catch_up(one, end(2), None)
+    catch_up(one, end(2), None, NOW)
     assert one.sync_state == "synchronized"
 
 
@@ -218,7 +218,7 @@ def test_a_host_that_breaks_its_chain_for_ever_is_asked_ever_more_rarely() -> No
         waits.append((one.resync_at - now) // SECOND)
         now = one.resync_at
         one.resync_tries, one.resync_filed_at = tries + 1, now
-        catch_up(one, end(3), None)
+        catch_up(one, end(3), None, NOW)
     assert waits == [2, *RESYNC_SECONDS]
     now += 2 * 86_400 * SECOND
     desynchronize(one, Desync.SYNC, rev(2), now)

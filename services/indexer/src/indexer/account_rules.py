@@ -77,7 +77,7 @@ def printable(text: str | None) -> str | None:
 def delete_account(repo: Repo, at: int) -> None:
     """The repo is as if never heard of, but for commits from before: those stay void, and so do running jobs."""
     repo.epoch += 1
-    repo.void_rev = max(repo.void_rev or "", repo.rev or "", tid_from(max(at, 0)))
+    repo.void_rev = max(repo.void_rev or "", repo.rev or "", repo.swept_rev or "", tid_from(max(at, 0)))
     repo.floor_rev = repo.swept_rev = repo.scoped_rev = repo.scoped_cutoff = None
     repo.purging = True
     repo.end_snapshot()

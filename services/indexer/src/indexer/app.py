@@ -11,9 +11,11 @@ from faststream.asgi import AsgiFastStream
 from nats.aio.client import Client
 
 from headwater.backoff import backoff_seconds
+from headwater.bus.firehose_store import FirehoseStore
 from headwater.bus.job_store import JobStore
 from headwater.bus.messages import BackfillMessage, LiveBatch, decode_backfill, decode_live
 from headwater.bus.streams import (
+    BUCKET_CONTROL,
     BUCKET_FIREHOSE,
     BUCKET_JOBS,
     BUCKET_WORKERS,
@@ -130,7 +132,8 @@ async def _work(
     replay = live_lane.LiveWriter(databases["replay"], dead, replayed=True, track=track)
     jobs = JobStore(await js.key_value(BUCKET_JOBS))
     backfill = backfill_lane.BackfillWriter(databases["backfill"], jobs, dead, track)
-    resyncs = Resyncs(databases["resync"], js, await js.key_value(BUCKET_FIREHOSE))
+    firehose = FirehoseStore(await js.key_value(BUCKET_CONTROL), await js.key_value(BUCKET_FIREHOSE))
+    resyncs = Resyncs(databases["resync"], js, firehose)
     lanes = (
         Lane(_live_config(settings, live), client, ownership, dead),
         Lane(_replay_config(settings, replay), client, ownership, dead),

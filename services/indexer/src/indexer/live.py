@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import asyncpg
 import msgspec
@@ -10,12 +10,12 @@ import msgspec
 from headwater.bus.messages import LiveAccount, LiveCommit, LiveEvent, LiveIdentity, LiveSync
 from headwater.clock import now_us
 from indexer.account_rules import follow_account, follow_identity
-from indexer.batch import fold, keys_beside, rows_beside
+from indexer.batch import fold, keys_beside, picked, rows_beside
 from indexer.repos import lock_followed, save_repos
-from indexer.rules import is_deferred, is_void
+from indexer.rules import beside_scope, is_deferred, is_late, is_void
 from indexer.state import Repo, Track
 from indexer.statements import SQL
-from indexer.sync_rules import follow_broken, follow_commit, follow_sync
+from indexer.sync_rules import Desync, desynchronize, follow_broken, follow_commit, follow_sync
 from indexer.table import delete_rows, merge_rows
 
 _encoder = msgspec.msgpack.Encoder()
@@ -80,7 +80,9 @@ async def apply_commits(
 ) -> int:
     """Write or defer the records of each commit as its locked repo says; returns how many were applied.
 
-    A commit older than others that came before counts as well: the highest rev of a key wins.
+    A commit older than others that came before counts as well: the highest rev of a key wins. Of one that is older than
+    a snapshot with a cutoff only what is not in its scope counts, and then the repo is out of step: whether the
+    snapshot's repo still held it is not known.
     """
     deferred = [c for c in commits if is_deferred(repos[c.did], c.rev)]
     if deferred:
@@ -89,21 +91,36 @@ async def apply_commits(
     applied = [c for c in commits if not is_deferred(repos[c.did], c.rev)]
     for commit in applied:
         repos[commit.did].written_by_other()
-    folded = fold(_without_excluded(repos, applied))
+    counting = [_what_counts(repos[commit.did], commit) for commit in applied]
+    folded = fold(counting)
     if folded.puts:
         await merge_rows(connection, folded.puts)
     await delete_rows(connection, folded.deletes)
+    await _note_late(connection, repos, [c for c in counting if c.put and is_late(repos[c.did], c.rev)])
     return len(folded.puts) + len(folded.deletes)
 
 
-def _without_excluded(repos: Mapping[str, Repo], commits: Sequence[LiveCommit]) -> Iterator[LiveCommit]:
-    for commit in commits:
-        if names := repos[commit.did].excluded:
-            excluded = frozenset(names)
-            put, delete = rows_beside(commit.put, excluded), keys_beside(commit.delete, excluded)
-            yield msgspec.structs.replace(commit, put=put, delete=delete)
-        else:
-            yield commit
+def _what_counts(repo: Repo, commit: LiveCommit) -> LiveCommit:
+    put, delete = commit.put, commit.delete
+    if repo.excluded:
+        excluded = frozenset(repo.excluded)
+        put, delete = rows_beside(put, excluded), keys_beside(delete, excluded)
+    if is_late(repo, commit.rev):
+        put = picked(put, beside_scope(repo, put))
+    if put is commit.put and delete is commit.delete:
+        return commit
+    return msgspec.structs.replace(commit, put=put, delete=delete)
+
+
+async def _note_late(connection: asyncpg.Connection, repos: Mapping[str, Repo], late: Sequence[LiveCommit]) -> None:
+    """Of late commits: those repos are out of step of which a row is there that no snapshot has confirmed."""
+    keys = [(c.did, *key, c.rev) for c in late for key in zip(c.put.collection, c.put.rkey, strict=True)]
+    # The repo that the snapshot found held what its own commit wrote.
+    unsure = [key for key in keys if key[-1] != repos[key[0]].scoped_rev]
+    if unsure:
+        for row in await connection.fetch(SQL["unconfirmed_repos"], *map(list, zip(*unsure, strict=True))):
+            repo = repos[row["did"]]
+            desynchronize(repo, Desync.LATE, repo.scoped_rev or "", now_us())
 
 
 async def release_deferred(connection: asyncpg.Connection, repos: Mapping[str, Repo], dids: Sequence[str]) -> None:

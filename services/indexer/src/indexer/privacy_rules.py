@@ -81,6 +81,6 @@ def _invite(repo: Repo, now_us: int) -> None:
 
     Of a repo that was deleted there is nothing to be in step with.
     """
-    if repo.rev is not None:
-        repo.void_rev = max(repo.void_rev or "", repo.rev)
-        desynchronize(repo, Desync.INVITED, repo.rev, now_us)
+    if newest := max(repo.rev or "", repo.swept_rev or ""):
+        repo.void_rev = max(repo.void_rev or "", newest)
+        desynchronize(repo, Desync.INVITED, newest, now_us)

@@ -14,10 +14,10 @@ from typing import Final
 import asyncpg
 import nats.errors
 from nats.js import JetStreamContext
-from nats.js.errors import APIError, KeyNotFoundError
-from nats.js.kv import KeyValue
+from nats.js.errors import APIError
 
-from headwater.bus.firehose import REPLAY_KEY, PieceState, ReplayProgress
+from headwater.bus.firehose import FirehosePlan, PieceState
+from headwater.bus.firehose_store import FirehoseStore
 from headwater.bus.jobs import BackfillRequest
 from headwater.bus.streams import STREAM_REPLAY, STREAM_REQUESTS, subject_is_taken
 from headwater.bus.subjects import RequestLane, request_subject
@@ -39,9 +39,9 @@ _UNFINISHED = (PieceState.WAITING, PieceState.RUNNING, PieceState.PAUSED)
 
 
 class Resyncs:
-    """Files the resyncs that are due. ``firehose`` is the bucket that tells of the replay."""
+    """Files the resyncs that are due. ``firehose`` tells what history is wanted, and how far the replay is."""
 
-    def __init__(self, database: Database, js: JetStreamContext, firehose: KeyValue) -> None:
+    def __init__(self, database: Database, js: JetStreamContext, firehose: FirehoseStore) -> None:
         self._database = database
         self._js = js
         self._firehose = firehose
@@ -59,21 +59,24 @@ class Resyncs:
 
     async def file_due(self) -> int:
         """One bounded round; returns how many repos were due. Raises TransientError."""
-        replaying = await self._replay_is_under_way()
+        replaying, plan = await self._replay_is_under_way(), await self._plan()
         connection = await self._database.connection()
         now = now_us()
         with translated():
             metrics.DESYNCHRONIZED.set(await connection.fetchval(SQL["count_desynchronized"]))
             due = await connection.fetch(SQL["take_due_resyncs"], now, _AT_ONCE, list(RESYNC_SECONDS), replaying)
-        filed = await asyncio.gather(*(self._file(row, now) for row in due))
+        filed = await asyncio.gather(*(self._file(row, plan, now) for row in due))
         if failed := [row["did"] for row, went in zip(due, filed, strict=True) if not went]:
             with translated():
                 await connection.execute(SQL["postpone_resyncs"], failed, now + _AGAIN_US)
         return len(due)
 
-    async def _file(self, row: asyncpg.Record, now: int) -> bool:
+    async def _file(self, row: asyncpg.Record, plan: FirehosePlan | None, now: int) -> bool:
         """Ask for one repo; whether it was asked for, now or before."""
         cutoff_us = kept_from(row["floor_rev"], row["scoped_cutoff"], row["tracked_from"])
+        if cutoff_us is not None and plan is not None and plan.days:
+            # The crawl may have met the account while it was not active, and a deleted one begins anew.
+            cutoff_us = None if plan.cutoff_us is None else min(cutoff_us, plan.cutoff_us)
         request = resync_request(row["did"], cutoff_us, now)
         subject = request_subject(request.lane, request.did)
         try:
@@ -96,16 +99,18 @@ class Resyncs:
     async def _replay_is_under_way(self) -> bool:
         """Whether the replay may still bring commits: it goes on, or they wait in its lane."""
         try:
-            try:
-                entry = await self._firehose.get(REPLAY_KEY)
-                progress = ReplayProgress.model_validate_json(entry.value or b"")
-                if progress.state in _UNFINISHED:
-                    return True
-            except KeyNotFoundError:
-                pass
+            progress = await self._firehose.replay()
+            if progress is not None and progress.state in _UNFINISHED:
+                return True
             return (await self._js.stream_info(STREAM_REPLAY)).state.messages > 0
         except (nats.errors.Error, OSError) as error:
             raise TransientError(f"the replay's state cannot be read: {error}") from error
+
+    async def _plan(self) -> FirehosePlan | None:
+        try:
+            return (await self._firehose.plan())[0]
+        except (nats.errors.Error, OSError) as error:
+            raise TransientError(f"the plan cannot be read: {error}") from error
 
 
 def resync_request(did: str, cutoff_us: int | None, now: int) -> BackfillRequest:

@@ -3,16 +3,19 @@
 One snapshot a repo is being written at a time. A newer one (by rev) takes the older one's place, and an older one
 must not write any more: what has vanished in between would rise again. A snapshot of the whole repo leaves records
 that have not changed alone; they are safe because live commits at or below its rev are deferred meanwhile, and
-dropped for good (the floor) when it is complete. A snapshot with a cutoff raises no floor; so it writes its rev into
-every row that it confirms.
+dropped for good (the floor) when it is complete. A snapshot with a cutoff raises no floor but for what is in its
+scope; so it writes its rev into every row that it confirms.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum, auto
+from functools import lru_cache
 
-from headwater.bus.messages import Outcome, SnapshotBatch, SnapshotEnd
+from headwater.bus.messages import Outcome, Rows, SnapshotBatch, SnapshotEnd
+from headwater.clock import now_us
+from headwater.collection_filter import CollectionFilter
 from headwater.errors import InvariantError, Reason
 from indexer.account_rules import note_answer, note_identity, printable
 from indexer.state import Job, Repo
@@ -158,10 +161,7 @@ def complete(repo: Repo, job: Job, end: SnapshotEnd, deleted: int) -> None:
 def _is_known(repo: Repo, end: SnapshotEnd, kept_from: int | None) -> None:
     note_answer(repo, "active", end.at_us)
     note_identity(repo, end.handle, end.pds, end.at_us)
-    catch_up(repo, end, kept_from)
-    if end.rev >= (repo.rev or ""):
-        repo.rev_by_replay = False
-        repo.rev, repo.data = end.rev or repo.rev, end.data or repo.data
+    catch_up(repo, end, kept_from, now_us())
 
 
 def _known_reason(value: str | None) -> Reason | None:
@@ -173,6 +173,27 @@ def is_void(repo: Repo, rev: str) -> bool:
     """Whether a live commit does not count: it is in the table by a snapshot of the whole repo, or of an account
     that was deleted or not active after it, or of one that does not want to be indexed."""
     return repo.opted_out or rev <= max(repo.floor_rev or "", repo.void_rev or "")
+
+
+def is_late(repo: Repo, rev: str) -> bool:
+    """Whether a live commit is from before a snapshot with a cutoff that is in the table, or this snapshot's own."""
+    return repo.scoped_rev is not None and rev <= repo.scoped_rev
+
+
+def beside_scope(repo: Repo, rows: Rows) -> list[int]:
+    """Which records of a late commit count, as indices: those that the snapshot would not have brought.
+
+    What was in its scope is in the table if the repo still held it then, and must not rise if it did not.
+    """
+    cutoff_us, wanted = repo.scoped_cutoff, _filter_of(repo.scoped_collections)
+    return [
+        i
+        for i, at in enumerate(rows.created_at)
+        if cutoff_us is None or at < cutoff_us or rows.collection[i] not in wanted
+    ]
+
+
+_filter_of = lru_cache(64)(CollectionFilter.parse)
 
 
 def is_deferred(repo: Repo, rev: str) -> bool:

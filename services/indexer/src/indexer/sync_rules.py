@@ -43,6 +43,8 @@ class Desync(StrEnum):
     """The account is active again."""
     INVITED = "invited"
     """The account lets itself, or a collection, be indexed again."""
+    LATE = "late"
+    """A commit older than the last snapshot with a cutoff has brought a record from outside of its scope."""
 
 
 _MENDABLE: Final = (Desync.GAP, Desync.AWAITS_REPLAY)
@@ -57,11 +59,11 @@ def follow_commit(repo: Repo, commit: LiveCommit, *, replayed: bool, now_us: int
     if verdict is Verdict.DROP:
         _fill_gap(repo, commit, replayed=replayed, now_us=now_us)
         return True
-    is_next = commit.since == repo.rev or (replayed and repo.rev is None)
+    is_next = commit.since == repo.rev
     if verdict is Verdict.DESYNC or (not is_next and repo.sync_state == "desynchronized"):
         _open_gap(repo, commit, replayed=replayed, now_us=now_us)
     elif not is_next:
-        _note_gap(repo, commit)
+        _note_gap(repo, commit.since, commit.prev_data)
     repo.rev, repo.data, repo.rev_by_replay = commit.rev, commit.data, replayed
     return True
 
@@ -76,6 +78,10 @@ def follow_sync(repo: Repo, sync: LiveSync, *, replayed: bool, now_us: int) -> N
         return
     if verdict is Verdict.DESYNC:
         desynchronize(repo, Desync.SYNC, sync.rev, now_us)
+    elif sync.rev > (repo.rev or "") and repo.sync_state == "synchronized":
+        _note_gap(repo, sync.rev, sync.data)
+    elif sync.rev > (repo.rev or ""):
+        _forget_gap(repo)
     repo.rev, repo.data, repo.rev_by_replay = sync.rev, sync.data, replayed
 
 
@@ -105,22 +111,43 @@ def desynchronize(repo: Repo, reason: str, rev: str, now_us: int) -> None:
         _forget_gap(repo)
 
 
-def catch_up(repo: Repo, end: SnapshotEnd, kept_from: int | None) -> None:
+def catch_up(repo: Repo, end: SnapshotEnd, kept_from: int | None, now_us: int) -> None:
     """A snapshot is in the table. ``kept_from``: what was to be held before it (``Repo.kept_from``).
 
-    Call it before the snapshot's rev becomes the repo's.
+    One of less than that moves no chain: what is missing between the stored rev and its own may lie outside of it.
     """
-    if repo.sync_state == "desynchronized" and _reaches(end, kept_from):
+    reaches = _reaches(repo, end, kept_from)
+    if repo.sync_state == "synchronized":
+        _lift_gap(repo, end, now_us, reaches=reaches)
+    elif reaches and not _is_from_before_return(repo, end):
         claim_only = repo.desync_reason not in set(Desync) and repo.resync_tries >= _CLAIMS_TRIED
         if end.rev >= (repo.desync_rev or "") or claim_only:
             synchronize(repo)
         elif repo.gap_since is not None and (repo.gap_rev or "") <= end.rev <= repo.gap_since:
             repo.gap_rev, repo.gap_data = end.rev, end.data or None
             _close_gap(repo)
-    if repo.sync_state == "synchronized" and not end.whole and end.rev > (repo.rev or ""):
-        # No floor drops what comes late from before it, so that has to lead up to it.
-        repo.gap_rev, repo.gap_data = repo.rev, repo.data
-        repo.gap_since, repo.gap_prev_data = end.rev, end.data or None
+    if reaches and end.rev >= (repo.rev or ""):
+        repo.rev_by_replay = False
+        repo.rev, repo.data = end.rev or repo.rev, end.data or repo.data
+
+
+def _is_from_before_return(repo: Repo, end: SnapshotEnd) -> bool:
+    """Whether an account may have written while it was away what the snapshot does not hold: no rev tells of that."""
+    return repo.desync_reason == Desync.RETURNED and end.at_us < (repo.status_at or 0)
+
+
+def _lift_gap(repo: Repo, end: SnapshotEnd, now_us: int, *, reaches: bool) -> None:
+    """What nobody missed below the gap's end is missed if the table now holds the repo as it was within the gap."""
+    if repo.gap_since is None or end.rev <= (repo.gap_rev or ""):
+        return
+    if end.rev >= repo.gap_since:
+        if reaches:
+            _forget_gap(repo)
+        return
+    repo.gap_rev, repo.gap_data = end.rev, end.data or None
+    desynchronize(repo, Desync.GAP, repo.gap_since, now_us)
+    if not reaches:
+        _forget_gap(repo)
 
 
 def forget_chain(repo: Repo) -> None:
@@ -145,29 +172,36 @@ def _is_covered(repo: Repo, rev: str, at_us: int) -> bool:
     return is_swept and repo.scoped_cutoff is not None and at_us >= repo.scoped_cutoff
 
 
-def _reaches(end: SnapshotEnd, kept_from: int | None) -> bool:
-    return end.whole or (kept_from is not None and end.cutoff_us is not None and end.cutoff_us <= kept_from)
+def _reaches(repo: Repo, end: SnapshotEnd, kept_from: int | None) -> bool:
+    if end.whole or end.cutoff_us is None:
+        return end.whole
+    return repo.floor_rev is None if kept_from is None else end.cutoff_us <= kept_from
 
 
-def _note_gap(repo: Repo, commit: LiveCommit) -> None:
-    """Between what is stored and ``commit`` there were others, which nobody misses: they come before all that is
-    stored, or have undone themselves. But if one comes late, the others have to come as well."""
-    repo.gap_rev, repo.gap_data = repo.rev, repo.data
-    repo.gap_since, repo.gap_prev_data = commit.since, commit.prev_data
+def _note_gap(repo: Repo, since: str | None, prev_data: str | None) -> None:
+    """Between what is stored and ``since`` there were commits that nobody misses: they come before all that is stored,
+    or have undone themselves. But if one comes late, those after it have to come as well. Two such gaps count as one.
+    """
+    if repo.gap_since is None:
+        repo.gap_rev, repo.gap_data = repo.rev, repo.data
+    repo.gap_since, repo.gap_prev_data = since, prev_data
 
 
 def _open_gap(repo: Repo, commit: LiveCommit, *, replayed: bool, now_us: int) -> None:
     is_first = repo.sync_state == "synchronized"
     awaits_replay = is_first and repo.rev_by_replay and not replayed
     desynchronize(repo, Desync.AWAITS_REPLAY if awaits_replay else Desync.GAP, commit.rev, now_us)
-    if is_first:
-        _note_gap(repo, commit)
-    else:
-        _forget_gap(repo)  # of two gaps neither is mended by commits
+    _forget_gap(repo)
+    if is_first:  # of two gaps neither is mended by commits
+        _note_gap(repo, commit.since, commit.prev_data)
 
 
 def _fill_gap(repo: Repo, commit: LiveCommit, *, replayed: bool, now_us: int) -> None:
     if repo.gap_since is None or not (repo.gap_rev or "") < commit.rev <= repo.gap_since:
+        return
+    if commit.rev == repo.gap_since and repo.gap_rev != commit.since and _precedes(repo, commit):
+        # It is followed by all that is stored. What comes before it is still to lead up to it.
+        repo.gap_since, repo.gap_prev_data = commit.since, commit.prev_data
         return
     if repo.gap_rev is None or _follows(repo, commit):
         repo.gap_rev, repo.gap_data = commit.rev, commit.data
@@ -175,6 +209,11 @@ def _fill_gap(repo: Repo, commit: LiveCommit, *, replayed: bool, now_us: int) ->
             return
     if repo.sync_state == "synchronized":
         desynchronize(repo, Desync.AWAITS_REPLAY if replayed else Desync.GAP, repo.gap_since, now_us)
+
+
+def _precedes(repo: Repo, commit: LiveCommit) -> bool:
+    """Whether a commit is the one that what is known above the gap continues."""
+    return repo.gap_prev_data is None or commit.data == repo.gap_prev_data
 
 
 def _follows(repo: Repo, commit: LiveCommit) -> bool:

@@ -1,12 +1,12 @@
 -- Desynchronized repos whose resync is due, noted as asked for: $1 now in microseconds since 1970, $2 how many, $3
 -- the seconds from each try to the next (an array, its last element for all further ones), $4 whether to leave those
--- alone that the replay may still complete.
+-- alone that the replay may still complete, or add to.
 WITH due AS (
     SELECT r.did FROM repo AS r
     WHERE r.resync_at <= timestamptz 'epoch' + $1::bigint * interval '1 microsecond'
       AND r.sync_state = 'desynchronized' AND r.status = 'active'
       AND NOT r.opted_out
-      AND NOT ($4::boolean AND r.desync_reason = 'awaits_replay')
+      AND NOT ($4::boolean AND r.desync_reason IN ('awaits_replay', 'late'))
     ORDER BY r.resync_at LIMIT $2
     FOR UPDATE OF r SKIP LOCKED
 )
