@@ -20,6 +20,7 @@ LIVE_SECONDS = 16.0
 SETTLE_SECONDS = 150.0
 
 
+@pytest.mark.timeout(300)  # a repo that breaks a second time is fetched a minute after the first
 @pytest.mark.parametrize("seed", range(3))
 async def test_every_process_is_killed_twice_amid_replay_crawl_live_and_import(seed: int) -> None:
     rng = Random(f"firehose crash/{seed}")

@@ -121,6 +121,21 @@ async def test_what_the_resync_finds_outside_its_scope_stays(tables: asyncpg.Con
     assert await state(tables) == ("synchronized", None)
 
 
+async def test_before_the_snapshot_is_written_and_after_it_was_fetched(tables: asyncpg.Connection) -> None:
+    """The table had no row when the repo was fetched, so the snapshot brings only the key of what is out of scope."""
+    await write_events(tables, [commit(3, {B: 3})])  # edited by 4
+    await write(
+        tables,
+        batch(5, {A: 5}, beyond=(B,), whole=False),
+        msgspec.structs.replace(end(5, batches=1, records=1, whole=False), cutoff_us=4 * SECOND),
+    )
+    assert await stored(tables) == {A: 5, B: 3}
+    assert await state(tables) == ("desynchronized", "late")
+    await write(tables, *snapshot(5, {A: 5}, cutoff=4, held={B: 4}, job="resync"))
+    assert await stored(tables) == {A: 5, B: 4}
+    assert await state(tables) == ("synchronized", None)
+
+
 async def test_a_filter_is_a_scope_too(tables: asyncpg.Connection) -> None:
     await write(tables, *snapshot(5, {}, cutoff=1, collections="app.bsky.graph.*"))
     await write_events(tables, [commit(3, {B: 3})])

@@ -326,15 +326,21 @@ class Run:
         elif moment.status == "active" and self._is_covered(moment.rev, cutoff):
             self._backfill.append(msgspec.structs.replace(ending, outcome=Outcome.UNCHANGED, rev=moment.rev))
         elif moment.status == "active":
-            self._backfill += _snapshot(moment, ending, self._choice.randint(1, 3))
+            self._backfill += _snapshot(moment, ending, self._choice.randint(1, 3), held=self._known()["held"])
 
     def _is_covered(self, rev: str, cutoff: int | None) -> bool:
         """Whether repo-backfill would say that nothing has changed."""
-        known = self._tables.run(self._tables.live.fetchrow(SQL["repo_state"], self._history.did))
+        known = self._known()
         if rev == known["floor_rev"]:
             return True
         scope = known["scoped_cutoff"]
         return rev == known["scoped_rev"] and scope is not None and cutoff is not None and scope <= cutoff
+
+    def _known(self) -> asyncpg.Record:
+        """What the indexer tells repo-backfill."""
+        found = self._tables.run(self._tables.live.fetchrow(SQL["repo_state"], self._history.did))
+        assert found is not None
+        return found
 
     def _repo(self) -> Any:
         async def locked() -> Any:
@@ -344,12 +350,14 @@ class Run:
         return self._tables.run(locked())
 
 
-def _snapshot(moment: Moment, ending: SnapshotEnd, size: int) -> list[BackfillMessage]:
+def _snapshot(moment: Moment, ending: SnapshotEnd, size: int, *, held: bool) -> list[BackfillMessage]:
+    """``held``: the table had rows of the repo when it was asked, so those outside the scope come along."""
     keys = sorted(moment.state)
     scope = {k for k in keys if ending.cutoff_us is None or created_at(k, moment.state[k]) >= ending.cutoff_us}
     messages: list[BackfillMessage] = []
     for number, start in enumerate(range(0, len(keys), size)):
         part = keys[start : start + size]
+        outside = [key for key in part if key not in scope]
         messages.append(
             SnapshotBatch(
                 did=ending.did,
@@ -360,7 +368,8 @@ def _snapshot(moment: Moment, ending: SnapshotEnd, size: int) -> list[BackfillMe
                 whole=ending.whole,
                 batch=number,
                 put=rows_of({key: moment.state[key] for key in part if key in scope}),
-                held=rows_of({key: moment.state[key] for key in part if key not in scope}),
+                held=rows_of({key: moment.state[key] for key in outside if held}),
+                keys=keys_of([] if held else outside),
             )
         )
     complete = msgspec.structs.replace(

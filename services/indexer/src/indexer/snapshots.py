@@ -19,6 +19,7 @@ from indexer.repos import load_jobs, lock_repos, save_jobs, save_repos
 from indexer.rules import Fate, admit, complete, conclude, give_up
 from indexer.state import Job, Repo, Track
 from indexer.statements import SQL
+from indexer.sync_rules import Desync, desynchronize
 from indexer.table import copy_rows
 
 BatchKey = tuple[str, int, int]
@@ -204,12 +205,16 @@ class _Transaction:
         self._result.told = [job for job in self._jobs.values() if job.did in self._repos]
 
     async def _sweep(self, repo: Repo, job: Job, end: SnapshotEnd) -> None:
-        deleted = 0
+        deleted, unconfirmed = 0, False
         if not repo.snapshot_fresh:
             await self._connection.execute(SQL["allow_hash_joins"])
             name = "sweep_whole" if end.whole else "sweep_scoped"
-            deleted = await self._connection.fetchval(SQL[name], end.did, end.rev, end.job, end.attempt)
+            swept = await self._connection.fetchrow(SQL[name], end.did, end.rev, end.job, end.attempt)
+            assert swept is not None
+            deleted, unconfirmed = swept["deleted"], swept["unconfirmed"]
         complete(repo, job, end, deleted)
+        if unconfirmed:
+            desynchronize(repo, Desync.LATE, end.rev, now_us())
         self._swept.append(end)
 
     async def _forget_ended(self) -> None:

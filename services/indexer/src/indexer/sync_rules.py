@@ -44,7 +44,7 @@ class Desync(StrEnum):
     INVITED = "invited"
     """The account lets itself, or a collection, be indexed again."""
     LATE = "late"
-    """A commit older than the last snapshot with a cutoff has brought a record from outside of its scope."""
+    """The table has a record from outside the scope of the last snapshot, by a commit that is older than that."""
 
 
 _MENDABLE: Final = (Desync.GAP, Desync.AWAITS_REPLAY)

@@ -1,5 +1,6 @@
 -- After a snapshot with a cutoff: what the repo does not hold any more, inside the scope or not, is gone, with
--- tombstones at the snapshot's rev, as there is no floor. $1 did, $2 rev, $3 job id, $4 attempt.
+-- tombstones at the snapshot's rev, as there is no floor. $1 did, $2 rev, $3 job id, $4 attempt. Also whether rows of
+-- an older rev stay of which the snapshot brought the key alone: they came after the table was asked what it held.
 WITH held AS MATERIALIZED (
     SELECT k.collection, k.rkey
     FROM snapshot_batch AS b, unnest(b.collection, b.rkey) AS k (collection, rkey)
@@ -15,4 +16,9 @@ WITH held AS MATERIALIZED (
     ON CONFLICT (did, collection, rkey) DO UPDATE SET rev = excluded.rev, deleted_at = now()
     WHERE tombstone.rev < excluded.rev
 )
-SELECT count(*) FROM gone;
+SELECT
+    (SELECT count(*) FROM gone) AS deleted,
+    EXISTS (
+        SELECT FROM held AS h JOIN record AS r ON r.did = $1 AND r.collection = h.collection AND r.rkey = h.rkey
+        WHERE r.rev < $2
+    ) AS unconfirmed;

@@ -10,4 +10,4 @@ WITH held AS MATERIALIZED (
       AND NOT EXISTS (SELECT FROM held AS h WHERE h.collection = r.collection AND h.rkey = r.rkey)
     RETURNING 1
 )
-SELECT count(*) FROM gone;
+SELECT (SELECT count(*) FROM gone) AS deleted, false AS unconfirmed;
