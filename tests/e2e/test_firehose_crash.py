@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from random import Random
 
+import httpx
 import pytest
 
 from e2e.differing import until_settled
@@ -55,9 +56,13 @@ async def history_is_done(stack: RunningStack) -> None:
     told: object = None
     async with open_gateway(stack) as gateway:
         for _ in range(300):
-            told = await gateway.firehose()
-            if told["history"] == "done":
-                return
+            try:
+                told = await gateway.firehose()
+            except (httpx.TransportError, AssertionError) as error:
+                told = error
+            else:
+                if told["history"] == "done":
+                    return
             await asyncio.sleep(0.25)
     raise AssertionError(f"the history is never done: {told}")
 
