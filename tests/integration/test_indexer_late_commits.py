@@ -190,6 +190,18 @@ async def test_a_snapshot_from_before_an_account_was_away(tables: asyncpg.Connec
     assert await state(tables) == ("synchronized", None)
 
 
+async def test_before_a_gap_that_was_filled(tables: asyncpg.Connection) -> None:
+    await write_events(tables, [commit(5), commit(7), commit(6)])
+    assert await state(tables) == ("synchronized", None)
+    await write_events(tables, [commit(3, {B: 3})])  # deleted by 4
+    assert await state(tables) == ("desynchronized", "gap")
+
+
+async def test_before_a_gap_that_is_open(tables: asyncpg.Connection) -> None:
+    await write_events(tables, [commit(5), commit(7), commit(3, {B: 3}), commit(6)])
+    assert await state(tables) == ("desynchronized", "gap")
+
+
 async def test_a_gap_may_fill_from_either_end(tables: asyncpg.Connection) -> None:
     await write_events(tables, [commit(1), commit(5), commit(4), commit(2), commit(3)])
     assert await state(tables) == ("synchronized", None)

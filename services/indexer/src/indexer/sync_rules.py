@@ -125,6 +125,7 @@ def catch_up(repo: Repo, end: SnapshotEnd, kept_from: int | None, now_us: int) -
             synchronize(repo)
         elif repo.gap_since is not None and (repo.gap_rev or "") <= end.rev <= repo.gap_since:
             repo.gap_rev, repo.gap_data = end.rev, end.data or None
+            repo.earlier_since = repo.earlier_prev_data = None
             _close_gap(repo)
     if reaches and end.rev >= (repo.rev or ""):
         repo.rev_by_replay = False
@@ -191,12 +192,17 @@ def _open_gap(repo: Repo, commit: LiveCommit, *, replayed: bool, now_us: int) ->
     is_first = repo.sync_state == "synchronized"
     awaits_replay = is_first and repo.rev_by_replay and not replayed
     desynchronize(repo, Desync.AWAITS_REPLAY if awaits_replay else Desync.GAP, commit.rev, now_us)
+    earlier = (repo.gap_since, repo.gap_prev_data)
     _forget_gap(repo)
     if is_first:  # of two gaps neither is mended by commits
         _note_gap(repo, commit.since, commit.prev_data)
+        repo.earlier_since, repo.earlier_prev_data = earlier
 
 
 def _fill_gap(repo: Repo, commit: LiveCommit, *, replayed: bool, now_us: int) -> None:
+    if repo.earlier_since is not None and commit.rev <= repo.earlier_since:
+        _forget_gap(repo)  # now there are two of which something is missed
+        return
     if repo.gap_since is None or not (repo.gap_rev or "") < commit.rev <= repo.gap_since:
         return
     if commit.rev == repo.gap_since and repo.gap_rev != commit.since and _precedes(repo, commit):
@@ -228,7 +234,9 @@ def _close_gap(repo: Repo) -> bool:
         return False
     if repo.gap_data is not None and repo.gap_prev_data is not None and repo.gap_data != repo.gap_prev_data:
         return False
+    earlier = (repo.earlier_since, repo.earlier_prev_data)
     synchronize(repo)
+    repo.gap_since, repo.gap_prev_data = earlier
     return True
 
 
@@ -241,3 +249,4 @@ def synchronize(repo: Repo) -> None:
 
 def _forget_gap(repo: Repo) -> None:
     repo.gap_rev = repo.gap_data = repo.gap_since = repo.gap_prev_data = None
+    repo.earlier_since = repo.earlier_prev_data = None

@@ -4,7 +4,8 @@ SELECT r.did, r.epoch, r.written, r.floor_rev, r.swept_rev, r.rev, r.data, r.han
        r.snapshot_fresh, r.last_backfill_at, r.last_backfill_days, r.status_at, r.identity_at, r.tracked_from,
        r.void_rev, r.purging, r.rev_by_replay, r.sync_state, r.desync_reason, r.desync_rev, r.desync_at, r.gap_rev,
        r.gap_data, r.gap_since, r.gap_prev_data, r.resync_tries, r.resync_filed_at, r.resync_at, r.floor_collections,
-       r.scoped_collections, r.opted_out, r.excluded, r.purging_collections, r.incomplete
+       r.scoped_collections, r.opted_out, r.excluded, r.purging_collections, r.incomplete,
+       r.earlier_since, r.earlier_prev_data
 FROM repo AS r
 WHERE r.did = ANY ($1::text[])
 ORDER BY r.did

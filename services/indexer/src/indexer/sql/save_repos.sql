@@ -7,7 +7,8 @@ UPDATE repo AS r SET
     last_backfill_days = s.last_backfill_days, void_rev = s.void_rev, purging = s.purging,
     rev_by_replay = s.rev_by_replay, sync_state = s.sync_state, desync_reason = s.desync_reason,
     desync_rev = s.desync_rev, gap_rev = s.gap_rev, gap_data = s.gap_data, gap_since = s.gap_since,
-    gap_prev_data = s.gap_prev_data, resync_tries = s.resync_tries, floor_collections = s.floor_collections,
+    gap_prev_data = s.gap_prev_data, earlier_since = s.earlier_since, earlier_prev_data = s.earlier_prev_data,
+    resync_tries = s.resync_tries, floor_collections = s.floor_collections,
     scoped_collections = s.scoped_collections,
     scoped_cutoff = timestamptz 'epoch' + s.scoped_cutoff * interval '1 microsecond',
     last_backfill_at = timestamptz 'epoch' + s.last_backfill_at * interval '1 microsecond',
@@ -27,7 +28,8 @@ FROM jsonb_to_recordset($1::jsonb) AS s (
     snapshot_rev text, snapshot_whole boolean, snapshot_fresh boolean, last_backfill_at bigint,
     last_backfill_days integer, status_at bigint, identity_at bigint, tracked_from bigint, void_rev text,
     purging boolean, rev_by_replay boolean, sync_state text, desync_reason text, desync_rev text, desync_at bigint,
-    gap_rev text, gap_data text, gap_since text, gap_prev_data text, resync_tries integer, resync_filed_at bigint,
+    gap_rev text, gap_data text, gap_since text, gap_prev_data text, earlier_since text,
+    earlier_prev_data text, resync_tries integer, resync_filed_at bigint,
     resync_at bigint, floor_collections text, scoped_collections text,
     opted_out boolean, incomplete boolean, excluded jsonb, purging_collections jsonb
 )
