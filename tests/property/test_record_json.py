@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from headwater.dagcbor import check_heads
 from headwater.errors import InvalidInputError
-from headwater.record import decode_record
+from headwater.record import DecodedRecords, decode_record, decode_usual_records
 
 Value = Any
 
@@ -98,3 +98,56 @@ def test_noise_is_refused_or_read_never_a_crash(block: bytes) -> None:
     except InvalidInputError:
         return
     assert isinstance(json.loads(record.json), dict)
+
+
+def _one_by_one(blocks: list[bytes]) -> DecodedRecords:
+    records = [decode_record(block) for block in blocks]
+    assert all(record.raw is None for record in records)
+    json_texts = [record.json for record in records]
+    size = len("\n".join([*json_texts, ""]).encode())
+    times = [record.created_at_us for record in records]
+    return DecodedRecords(json_texts, times, [record.subject for record in records], size)
+
+
+def _same(found: DecodedRecords, expected: DecodedRecords) -> bool:
+    return found[:3] == expected[:3] and expected.size <= found.size <= expected.size + 3 * len(found.json) + 2
+
+
+@settings(deadline=None)
+@given(st.lists(RECORDS, min_size=1, max_size=8), st.data())
+def test_many_records_at_once_come_out_as_one_by_one(values: list[dict[str, Value]], data: st.DataObject) -> None:
+    blocks = [cbor2.dumps(value, canonical=True) for value in values]
+    if data.draw(st.booleans(), "damaged"):
+        # Also with what decodes all the same, longer than it has to be, or in two blocks together.
+        place = data.draw(st.integers(0, len(blocks) - 1))
+        cut = data.draw(st.integers(0, len(blocks[place])))
+        left, right = blocks[place][:cut], blocks[place][cut:]
+        blocks[place : place + 1] = data.draw(
+            st.sampled_from([[left + b"\0" + right], [left, right], [left, b"", right]])
+        )
+    found = decode_usual_records(blocks)
+    assert found is None or _same(found, _one_by_one(blocks))
+
+
+def test_usual_records_are_decoded_at_once() -> None:
+    cid = cbor2.CBORTag(42, b"\0\x01\x55\x12\x20" + bytes(32))
+    values: list[Value] = [
+        {"$type": "app.bsky.feed.post", "text": "line\nend ,\n, \\u", "createdAt": "2024-01-01T00:00:00.000Z"},
+        {"subject": {"uri": "at://did:plc:x/app.bsky.feed.post/3k"}, "createdAt": "now"},
+        {"image": {"ref": cid}, "facets": [{"features": [{"tag": "é"}]}] * 40, "bytes": b"\0"},
+    ]
+    blocks = [cbor2.dumps(value, canonical=True) for value in values] * 20
+    found = decode_usual_records(blocks)
+    assert found is not None
+    assert _same(found, _one_by_one(blocks))
+
+
+def test_what_is_not_usual_is_left_to_decode_record() -> None:
+    usual = cbor2.dumps({"text": "x"}, canonical=True)
+    deep: Value = []
+    for _ in range(130):
+        deep = [deep]
+    values: list[Value] = [{"a": deep}, {"a": 1 << 63}, {"a": 0.1}, {"a": "\0"}, {"$link": "x"}, {"a": "x" * 2_000}, []]
+    for value in values:
+        assert decode_usual_records([usual, cbor2.dumps(value, canonical=True), usual]) is None, value
+    assert decode_usual_records([usual, b"\xa1\x61a\x18\x01", usual]) is None  # 1 in two bytes

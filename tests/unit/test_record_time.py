@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from headwater.record_time import datetime_microseconds, effective_time
+from headwater.record_time import datetime_microseconds, effective_time, effective_times
 from headwater.tid import tid_from
 
 SECOND = 1_000_000
@@ -109,3 +109,15 @@ def test_the_effective_time_is_the_earliest_that_is_known(
     created_at: int | None, rkey: str, expected: tuple[int, bool]
 ) -> None:
     assert effective_time(created_at, rkey, NOW) == expected
+    among_others = effective_times([T_2024, created_at, T_2023], [tid_from(T_2023), rkey, tid_from(T_2024)], NOW)
+    assert among_others == [T_2023, expected[0], T_2023]
+
+
+@pytest.mark.parametrize("rkey", ["kkkkkkkkkkkkk", "3jzfcijpj2z2", "3jzfcijpj2z2aa", "3jzfcijpj_z2a", "3jzfcijpj2z 2"])
+def test_the_times_of_many_are_those_of_each(rkey: str) -> None:
+    rkeys = [tid_from(T_2023), rkey, tid_from(NOW + 1), tid_from(T_2024)]
+    created_at: list[int | None] = [T_2024, T_2024, None, NOW + 2]
+    for many in (slice(0, 1), slice(0, 2), slice(0, 4), slice(2, 4), slice(3, 4)):
+        pairs = zip(created_at[many], rkeys[many], strict=True)
+        each = [effective_time(one, key, NOW)[0] for one, key in pairs]
+        assert effective_times(created_at[many], rkeys[many], NOW) == each

@@ -179,3 +179,27 @@ def test_collections_that_are_not_wanted_are_outside_the_scope(cutoff_us: int | 
     [again] = filtered(repo, held=True, cutoff_us=cutoff_us)
     assert (again.put.rkey, again.held.rkey, again.keys.rkey) == (["a"], ["c"], [])
     assert [refused.rkey for refused in again.refused] == ["b"]
+
+
+def test_many_at_once_or_one_by_one_makes_the_same_rows():
+    repo = Repo()
+    for number in range(2_500):
+        text = f"{number}\0" if number % 97 == 0 else f"{number}" + "é" * (number % 300)
+        stored = number % 211 != 0
+        repo.add(tid_from(NOW - 3 * DAY_US + number), post(text, createdAt="2026-01-02T03:04:05.678Z"), stored=stored)
+    at_once, one_by_one = repo.snapshot(), repo.snapshot(cutoff_us=0, held=True)
+    batches, others = list(at_once), list(one_by_one)
+    for column in ("collection", "rkey", "cid", "created_at", "subject", "record"):
+        found, expected = (
+            [value for batch in some for value in getattr(batch.put, column)] for some in (batches, others)
+        )
+        assert found == expected, column
+    raw = {batch.put.rkey[index] for batch in batches for index in batch.put.raw}
+    assert raw == {rkey for number, (_, rkey, _) in enumerate(repo.records) if number % 97 == 0 and number % 211}
+    assert all(sum(map(len, batch.put.record)) <= MAX_BATCH_BYTES for batch in batches)
+    assert all(len(batch.put) <= MAX_RECORDS_PER_BATCH for batch in batches)
+    assert (at_once.published, at_once.seen, at_once.rejected) == (
+        one_by_one.published,
+        one_by_one.seen,
+        one_by_one.rejected,
+    )

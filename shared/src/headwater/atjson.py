@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 import libipld
 import orjson
 
 from headwater.cid import CID_LENGTH, PREFIX_LENGTH, PREFIXES, cid_text
-from headwater.dagcbor import MAX_DEPTH, FloatError, Link, NotStrictError, TooDeepError, decode
+from headwater.dagcbor import MAX_DEPTH, FloatError, Link, NotStrictError, TooDeepError, decode, encode_head
 from headwater.errors import InvalidInputError, Reason
 
 MAX_RECORD_BYTES: Final = 1_000_000
@@ -34,6 +35,7 @@ _INT64: Final = range(-(1 << 63), 1 << 63)
 # costs more.
 _MAX_UNCOUNTED_BYTES: Final = 1_024
 _MAX_UNCHECKED_BYTES: Final = 16_384
+_ARRAY: Final = 0x80
 _MAP: Final = 5
 # Version, codec, hash function and digest length, each a varint (https://github.com/multiformats/cid).
 _CID_FIELDS: Final = 4
@@ -53,6 +55,7 @@ _RESERVED_KEY: Final = re.compile(rb"\$(?:link|bytes)").search
 _decode: Final = libipld.decode_dag_cbor
 _encode: Final = libipld.encode_dag_cbor
 _dumps: Final = orjson.dumps
+_BREAK: Final = orjson.Fragment(b"\n")
 
 
 def json_form(block: bytes) -> tuple[dict[str, Any], bytes, bool]:
@@ -89,6 +92,41 @@ def json_form(block: bytes) -> tuple[dict[str, Any], bytes, bool]:
         except (ValueError, RecursionError, orjson.JSONEncodeError):
             pass  # whatever it was, the exact reader says it
     return _unusual_form(block)
+
+
+def usual_json_forms(blocks: Sequence[bytes]) -> tuple[list[dict[str, Any]], list[str], int] | None:
+    """The values of many blocks, their JSON texts and the size of all of these in bytes, if all can go the fast way.
+
+    None when one of them cannot, which then ``json_form`` has to find. It does the same as that, but looks, encodes and
+    compares once for all, which takes half the time. What is said of the blocks joined holds for each: a pattern across
+    a boundary is only found where none is, and since no encoding of a value is the beginning of another's, texts of
+    equal values that are equal when joined are equal one by one.
+    """
+    joined = b"".join(blocks)
+    if (
+        max(map(len, blocks)) > _MAX_UNCOUNTED_BYTES
+        or _FLOAT64 in joined
+        or (0x1B in joined and _LARGE_UNSIGNED(joined) is not None)
+        or (_TAG in joined and joined.count(_LINK_TAG) != len(_USUAL_LINKS(joined)))
+        or _RESERVED_KEY(joined) is not None
+    ):
+        return None
+    try:
+        values = list(map(_decode, blocks))
+        if set(map(type, values)) != {dict} or _encode(values) != encode_head(_ARRAY, len(values)) + joined:
+            return None
+        # Inside JSON there is no line break, so that behind a comma it stands between two records.
+        text = _dumps([part for value in values for part in (value, _BREAK)], _json_of_bytes)
+    except (ValueError, RecursionError, orjson.JSONEncodeError):
+        return None
+    texts = text[1:-3].decode().split(",\n,")
+    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and any(map(_may_be_too_deep, texts)):
+        return None
+    return values, texts, len(text)
+
+
+def _may_be_too_deep(text: str) -> bool:
+    return len(text) > MAX_DEPTH and text.count("[") + text.count("{") > MAX_DEPTH
 
 
 def _is_costly(block: bytes) -> bool:

@@ -8,6 +8,7 @@ identity and sha2-512 among it, is refused here, so that no other module needs t
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from hashlib import sha256
 
 import libipld
@@ -54,6 +55,11 @@ def cid_of(block: bytes) -> bytes:
 def cid_text(cid: bytes) -> str:
     """The base32 text (``bafyrei…``, 59 characters) of a CID that has been checked."""
     return libipld.encode_cid(cid)
+
+
+def cid_texts(cids: Iterable[bytes]) -> list[str]:
+    """``cid_text`` of many."""
+    return list(map(libipld.encode_cid, cids))
 
 
 def parse_cid_text(text: str) -> bytes:

@@ -82,6 +82,16 @@ def encode(value: Any) -> bytes:
     return cbor2.dumps(value, canonical=True, default=_encode_link)
 
 
+def encode_head(major: int, number: int) -> bytes:
+    """A CBOR head in its shortest form: the type ``major`` with a number (below 2^32)."""
+    if number < 24:
+        return bytes((major + number,))
+    for info, width in ((24, 1), (25, 2)):
+        if number < 1 << 8 * width:
+            return bytes((major + info,)) + number.to_bytes(width, "big")
+    return bytes((major + 26,)) + number.to_bytes(4, "big")
+
+
 def decode_map(block: bytes, reason: Reason) -> dict[str, object]:
     """Decode a block that must be a map.
 

@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple
 import libipld
 
 from headwater.cid import CID_LENGTH, DAG_CBOR_PREFIX, PREFIX_LENGTH
-from headwater.dagcbor import check_heads
+from headwater.dagcbor import check_heads, encode_head
 from headwater.errors import InvalidInputError, Reason
 
 # sha256 has 256 bits and a layer is two of them.
@@ -45,16 +45,6 @@ _ENTRY_FIELDS: Final = 4
 _fields: Final = itemgetter("k", "p", "t", "v")
 _BYTES: Final = 0x40
 _ARRAY: Final = 0x80
-
-
-def encode_head(major: int, number: int) -> bytes:
-    """A CBOR head in its shortest form: the type ``major`` with a number (below 2^32)."""
-    if number < 24:
-        return bytes((major + number,))
-    for info, width in ((24, 1), (25, 2)):
-        if number < 1 << 8 * width:
-            return bytes((major + info,)) + number.to_bytes(width, "big")
-    return bytes((major + 26,)) + number.to_bytes(4, "big")
 
 
 # NSID, slash and record key: no valid key is longer (headwater.syntax).

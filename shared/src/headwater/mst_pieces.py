@@ -13,8 +13,9 @@ import re
 from typing import Final, NamedTuple
 
 from headwater.cid import DAG_CBOR_PREFIX
+from headwater.dagcbor import encode_head
 from headwater.errors import InvalidInputError, Reason
-from headwater.mst_node import MAX_KEY_BYTES, common_prefix_len, encode_entry, encode_head, parse_node
+from headwater.mst_node import MAX_KEY_BYTES, common_prefix_len, encode_entry, parse_node
 
 _LINK: Final = rb"\xd8\x2a\x58\x25\x00\x01\x71\x12\x20"
 DIGEST_BYTES: Final = 32

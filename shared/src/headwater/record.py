@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import orjson
 
-from headwater.atjson import json_form
+from headwater.atjson import json_form, usual_json_forms
 from headwater.errors import InvalidInputError, Reason
 from headwater.record_time import datetime_microseconds
 from headwater.subject import subject_of
@@ -50,6 +51,36 @@ def decode_record(block: bytes) -> DecodedRecord:
         datetime_microseconds(created_at) if isinstance(created_at, str) else None,
         subject_of(record),
         None if exact else block,
+    )
+
+
+class DecodedRecords(NamedTuple):
+    """Records in columns of equal length, as in ``DecodedRecord``; ``size`` is that of all their JSON, in bytes."""
+
+    json: list[str]
+    created_at_us: list[int | None]
+    subject: list[str | None]
+    size: int
+
+
+def decode_usual_records(blocks: Sequence[bytes]) -> DecodedRecords | None:
+    """Decode many record blocks at once, in half the time; None when one of them is not of the usual kind.
+
+    What ``decode_record`` refuses, keeps in ``raw``, or has to look at twice is not of it. Pass some tens of blocks:
+    all of them are in memory as values, and one that is unusual sends all of them to ``decode_record``.
+    """
+    forms = usual_json_forms(blocks)
+    if forms is None:
+        return None
+    records, texts, size = forms
+    if size > MAX_JSON_BYTES or any("\\u0000" in text for text in texts if "\\" in text):
+        return None
+    times = [record.get("createdAt") for record in records]
+    return DecodedRecords(
+        texts,
+        [datetime_microseconds(time) if isinstance(time, str) else None for time in times],
+        [subject_of(record) for record in records],
+        size,
     )
 
 

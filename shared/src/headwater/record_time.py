@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from itertools import repeat
+from typing import Final, cast
 
 from headwater.syntax import MAX_DATETIME
-from headwater.tid import TID_LENGTH, tid_time
+from headwater.tid import TID_LENGTH, tid_time, tid_times
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -73,6 +75,15 @@ def effective_time(created_at_us: int | None, rkey: str, now_us: int) -> tuple[i
     elif created_at_us is not None and created_at_us < tid_us:
         tid_us = created_at_us
     return (min(now_us, tid_us)), True
+
+
+def effective_times(created_at_us: Sequence[int | None], rkeys: Sequence[str], now_us: int) -> list[int]:
+    """``effective_time`` of many records, without whether anything dates them."""
+    tids_us = tid_times(rkeys)
+    if tids_us is None or min(tids_us) < _FIRST_TID_MICROSECONDS or None in created_at_us:
+        pairs = zip(created_at_us, rkeys, strict=True)
+        return [effective_time(created_at, rkey, now_us)[0] for created_at, rkey in pairs]
+    return list(map(min, tids_us, cast("Sequence[int]", created_at_us), repeat(now_us)))
 
 
 def _strict_form(text: str) -> str:

@@ -7,6 +7,7 @@ epoch, 10 bits of clock identifier; base32-sortable.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from headwater.errors import InvalidInputError, Reason
@@ -22,6 +23,7 @@ _TO_BASE32: Final = bytes(
     b"0123456789abcdefghijklmnopqrstuv"[_ALPHABET.index(chr(byte))] if chr(byte) in _ALPHABET else 0x21
     for byte in range(256)
 )
+_TO_BASE32_IN_LINES: Final = _TO_BASE32[:10] + b"\n" + _TO_BASE32[11:]
 _CLOCK_BITS: Final = 10
 _MAX_MICROSECONDS: Final = (1 << 53) - 1
 _MAX_CLOCK_ID: Final = (1 << _CLOCK_BITS) - 1
@@ -42,6 +44,18 @@ def tid_time(text: str) -> int | None:
     except ValueError:
         return None
     return None if number >> _BITS else number >> _CLOCK_BITS
+
+
+def tid_times(texts: Sequence[str]) -> list[int] | None:
+    """``tid_time`` of many, in half the time; None when one of them is no TID."""
+    if set(map(len, texts)) != {TID_LENGTH}:
+        return None
+    words = "\n".join(texts).encode().translate(_TO_BASE32_IN_LINES).split(b"\n")
+    try:
+        times = [int(word, 32) >> _CLOCK_BITS for word in words]
+    except ValueError:
+        return None
+    return times if max(times) >> (_BITS - _CLOCK_BITS) == 0 and len(times) == len(texts) else None
 
 
 def tid_microseconds(tid: str) -> int:
