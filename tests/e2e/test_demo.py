@@ -13,13 +13,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
 import pytest
 from playwright.async_api import expect
 
+from e2e.accounts import shown_counts
 from e2e.command import run
 from e2e.web import person, require_chromium, running_browser
 from servers import scratch_directory
@@ -132,7 +132,7 @@ async def test_a_newcomer_logs_in_and_gets_their_history(demo: Demo) -> None:
         await newcomer.choose("All time")
         await expect(page.locator(".notice.good")).to_contain_text(f"{RECORDS} records of all time were written")
         async with asyncio.timeout(30):  # the newcomer may write something meanwhile, too
-            while (shown := await shown_counts(page)) != (held := await held_counts(pds, demo.handle)):
+            while (shown := await shown_counts(newcomer)) != (held := await held_counts(pds, demo.handle)):
                 await asyncio.sleep(0.5)
                 await page.reload()
         assert sum(shown.values()) == sum(held.values()) >= RECORDS
@@ -158,13 +158,6 @@ async def test_who_says_no_at_the_simulated_pds_is_not_logged_in(demo: Demo) -> 
         assert await newcomer.violations() == []
         await page.get_by_role("button", name="Deny").click()
         await expect(page.locator("main")).to_contain_text("did not allow the login")
-
-
-async def shown_counts(page: Any) -> dict[str, int]:
-    """What the second card says: records by collection."""
-    rows = await page.locator("#stats tbody tr").all()
-    cells = [await row.locator("td").all_inner_texts() for row in rows]
-    return {collection: int(records.replace(",", "")) for collection, records, *_ in cells}
 
 
 async def held_counts(pds: str, handle: str) -> dict[str, int]:
