@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import sys
+import time
 from collections.abc import AsyncIterator
 from hashlib import sha256
 from pathlib import Path
@@ -34,6 +35,7 @@ from simulator import (
 )
 from simulator.control import ControlHost
 from simulator.dagcbor import cid_text
+from simulator.tid import tid_us
 
 TESTS = Path(__file__).resolve().parents[1]
 
@@ -354,6 +356,35 @@ async def test_the_levers_work_from_another_process(tmp_path: Path, client: aioh
         assert len(await get_body(client, repo)) > 1000
         _, seen = await get_json(client, f"{base}requests?pds=0")
         assert [request["params"] for request in seen] == [{"did": did}] * 2
+    finally:
+        process.terminate()
+        assert await process.wait() == 0
+
+
+async def test_a_world_to_be_looked_at_keeps_the_true_time(client: aiohttp.ClientSession) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "simulator", "--recent", "--live", "--quiet", "1", "--accounts", "1", "--records", "5"),
+        cwd=TESTS,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        described = json.loads(await asyncio.wait_for(process.stdout.readline(), 60))
+        quiet, recent = (account["did"] for account in described["accounts"])
+        commit = f"{described['pds_urls'][0]}/xrpc/com.atproto.sync.getLatestCommit?did="
+
+        async def hours_ago(did: str) -> float:
+            _, head = await get_json(client, commit + did)
+            return (time.time() - tid_us(head["rev"]) / 1e6) / 3600
+
+        assert await hours_ago(quiet) > 99 * 24
+        assert 0.9 < await hours_ago(recent) < 2
+        write = {"action": "create", "collection": "com.example.new", "rkey": "a", "record": {}}
+        lever = f"{described['control_url']}/_sim/write"
+        async with client.post(lever, json={"did": quiet, "writes": [write]}) as response:
+            assert response.status == 200
+        assert await hours_ago(quiet) < 0.1
     finally:
         process.terminate()
         assert await process.wait() == 0
