@@ -202,6 +202,11 @@ async def test_before_a_gap_that_is_open(tables: asyncpg.Connection) -> None:
     assert await state(tables) == ("desynchronized", "gap")
 
 
+async def test_before_where_a_gap_was_begun_to_be_filled(tables: asyncpg.Connection) -> None:
+    await write_events(tables, [commit(9), commit(7), commit(3, {B: 3}), commit(8), commit(5)])  # deleted by 4
+    assert await state(tables) == ("desynchronized", "gap")
+
+
 async def test_a_gap_may_fill_from_either_end(tables: asyncpg.Connection) -> None:
     await write_events(tables, [commit(1), commit(5), commit(4), commit(2), commit(3)])
     assert await state(tables) == ("synchronized", None)

@@ -267,7 +267,7 @@ class Run:
         if repo.sync_state == "synchronized" or repo.status != "active":
             return False
         self.fetched += 1
-        self._begin(len(self._history.moments) - 1, repo.kept_from is None)
+        self._begin(len(self._history.moments) - 1, repo.kept_from is None, surely=True)
         return True
 
     def _deliver(self) -> None:
@@ -301,8 +301,9 @@ class Run:
         self._seen[replayed] += [happened for _, happened in group]
         return [happened for _, happened in group] + again
 
-    def _begin(self, at: int, whole: bool) -> None:
-        """What repo-backfill does: ask the indexer, then the host, and publish what that answers."""
+    def _begin(self, at: int, whole: bool, *, surely: bool = False) -> None:
+        """What repo-backfill does: ask the indexer, then the host, and publish what that answers. Unless ``surely``
+        somebody may cancel it."""
         repo = self._repo()
         at = max(at, self._known_deletion)
         moment = self._history.moments[at]
@@ -326,7 +327,10 @@ class Run:
         elif moment.status == "active" and self._is_covered(moment.rev, cutoff):
             self._backfill.append(msgspec.structs.replace(ending, outcome=Outcome.UNCHANGED, rev=moment.rev))
         elif moment.status == "active":
-            self._backfill += _snapshot(moment, ending, self._choice.randint(1, 3), held=self._known()["held"])
+            messages = _snapshot(moment, ending, self._choice.randint(1, 3), held=self._known()["held"])
+            if not surely and self._choice.random() < 0.2:
+                messages[-1] = msgspec.structs.replace(ending, outcome=Outcome.CANCELLED)
+            self._backfill += messages
 
     def _is_covered(self, rev: str, cutoff: int | None) -> bool:
         """Whether repo-backfill would say that nothing has changed."""

@@ -201,7 +201,7 @@ def _open_gap(repo: Repo, commit: LiveCommit, *, replayed: bool, now_us: int) ->
 
 def _fill_gap(repo: Repo, commit: LiveCommit, *, replayed: bool, now_us: int) -> None:
     if repo.earlier_since is not None and commit.rev <= repo.earlier_since:
-        _forget_gap(repo)  # now there are two of which something is missed
+        _fill_earlier_gap(repo, commit)
         return
     if repo.gap_since is None or not (repo.gap_rev or "") < commit.rev <= repo.gap_since:
         return
@@ -209,6 +209,8 @@ def _fill_gap(repo: Repo, commit: LiveCommit, *, replayed: bool, now_us: int) ->
         # It is followed by all that is stored. What comes before it is still to lead up to it.
         repo.gap_since, repo.gap_prev_data = commit.since, commit.prev_data
         return
+    if repo.gap_rev is None:
+        repo.earlier_since, repo.earlier_prev_data = commit.since, commit.prev_data
     if repo.gap_rev is None or _follows(repo, commit):
         repo.gap_rev, repo.gap_data = commit.rev, commit.data
         if _close_gap(repo):
@@ -217,9 +219,16 @@ def _fill_gap(repo: Repo, commit: LiveCommit, *, replayed: bool, now_us: int) ->
         desynchronize(repo, Desync.AWAITS_REPLAY if replayed else Desync.GAP, repo.gap_since, now_us)
 
 
+def _fill_earlier_gap(repo: Repo, commit: LiveCommit) -> None:
+    if commit.rev == repo.earlier_since and repo.earlier_prev_data in (None, commit.data):
+        repo.earlier_since, repo.earlier_prev_data = commit.since, commit.prev_data
+    else:
+        _forget_gap(repo)  # now something is missed of two gaps
+
+
 def _precedes(repo: Repo, commit: LiveCommit) -> bool:
     """Whether a commit is the one that what is known above the gap continues."""
-    return repo.gap_prev_data is None or commit.data == repo.gap_prev_data
+    return repo.gap_prev_data in (None, commit.data)
 
 
 def _follows(repo: Repo, commit: LiveCommit) -> bool:
