@@ -37,7 +37,7 @@ async def until_settled(
     ``told``: what became of each account, a line each.
     """
     deadline = time.monotonic() + seconds
-    database = await asyncpg.connect(database_url)
+    database = await _connected(database_url, deadline)
     try:
         while True:
             wrong = await differences(database, expected())
@@ -49,6 +49,17 @@ async def until_settled(
             await asyncio.sleep(_BETWEEN_LOOKS_S)
     finally:
         await database.close()
+
+
+async def _connected(database_url: str, deadline: float) -> asyncpg.Connection:
+    """A connection to a server that may still be recovering."""
+    while True:
+        try:
+            return await asyncpg.connect(database_url)
+        except (OSError, asyncpg.CannotConnectNowError):
+            if time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(_BETWEEN_LOOKS_S)
 
 
 async def _explained(
