@@ -1,0 +1,124 @@
+"""NATS killed in the middle of work, with our streams and our configuration: what it has acknowledged is not lost.
+
+Nothing may be left behind either: a message below its consumer's ack floor would be delivered to nobody. What was
+acked may come again, and in no order; that is for the indexer's rules.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from random import Random
+
+import nats
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from headwater.bus.publish import Publisher
+from headwater.bus.streams import STREAM_LIVE, apply_topology, live_consumer
+from headwater.bus.subjects import RECORDS_LIVE
+from headwater_local.nats import EmbeddedNats
+from headwater_local.ports import free_port
+from indexer.pull import Pull
+
+PARTITIONS = 4
+KILLS = 4
+
+
+class KilledServer:
+    """An embedded server that dies and starts again on what it has left on disk."""
+
+    def __init__(self, home: Path) -> None:
+        self._server = EmbeddedNats(home, free_port())
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def url(self) -> str:
+        return self._server.url
+
+    async def start(self) -> None:
+        self._server.prepare()
+        argv = self._server.program().argv
+        quiet = asyncio.subprocess.DEVNULL
+        self._process = await asyncio.create_subprocess_exec(*argv, stdout=quiet, stderr=quiet)
+        while not await asyncio.to_thread(self._server.program().probe):
+            await asyncio.sleep(0.05)
+
+    async def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        await self._process.wait()
+
+
+@asynccontextmanager
+async def following(url: str) -> AsyncIterator[Client]:
+    """A client that comes back by itself, as those of the services do."""
+
+    async def ignore(_: Exception) -> None:
+        """That the server is away is what this is about."""
+
+    client = await nats.connect(url, max_reconnect_attempts=-1, reconnect_time_wait=0.1, error_cb=ignore)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def test_what_the_bus_has_acknowledged_outlives_its_death(tmp_path: Path) -> None:
+    rng, server = Random("killed bus"), KilledServer(tmp_path)
+    acknowledged: set[str] = set()
+    delivered: set[str] = set()
+    await server.start()
+    async with following(server.url) as client:
+        js = client.jetstream()
+        await apply_topology(js)
+        publisher = Publisher(js, client.max_payload)
+
+        async def publish(partition: int) -> None:
+            for number in range(1_000_000):
+                name = f"{partition}/{number}"
+                await publisher.publish(f"{RECORDS_LIVE}.{partition}", rng.randbytes(900), name, {"Name": name})
+                acknowledged.add(name)
+
+        def take(msg: Msg) -> None:
+            delivered.add((msg.headers or {})["Name"])
+            acks.put_nowait(msg)
+
+        async def ack() -> None:
+            while True:
+                with suppress(nats.errors.Error, OSError):
+                    await (await acks.get()).ack()
+
+        async def consume(partition: int) -> None:
+            async with Pull(client, STREAM_LIVE, live_consumer(partition), take) as pull:
+                while True:
+                    with suppress(nats.errors.Error, OSError):
+                        await pull.ask(4)
+
+        acks: asyncio.Queue[Msg] = asyncio.Queue()
+        publishing = [asyncio.create_task(publish(partition)) for partition in range(PARTITIONS)]
+        consuming = [asyncio.create_task(work) for work in (ack(), *map(consume, range(PARTITIONS)))]
+        try:
+            for _ in range(KILLS):
+                await asyncio.sleep(rng.uniform(0.3, 1.2))
+                await server.kill()
+                await server.start()
+            await asyncio.sleep(1.0)
+            await _ended(publishing)
+            async with asyncio.timeout(60):
+                while (await js.stream_info(STREAM_LIVE)).state.messages:
+                    await asyncio.sleep(0.25)
+        finally:
+            await _ended([*publishing, *consuming])
+            await server.kill()
+    assert len(acknowledged) > 100
+    assert acknowledged <= delivered
+
+
+async def _ended(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
