@@ -43,6 +43,7 @@ JOB = {
     "records_deleted": 0,
     "unchanged": False,
     "rejected": {},
+    "collections": {},
     "reason": None,
     "detail": None,
     "next_try_at_us": None,

@@ -50,6 +50,7 @@ def job(**changes: Any) -> JobStatus:
         "records_deleted": 0,
         "unchanged": False,
         "rejected": {},
+        "collections": {},
     }
     return JobStatus.model_validate(blank | fixed | changes)
 
