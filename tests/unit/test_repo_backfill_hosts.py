@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from headwater.errors import InvalidInputError, Reason, TransientError
 from headwater.rate_limit import RateLimit
 from repo_backfill.hosts import HostBusyError, HostLimiter
 
@@ -75,7 +76,7 @@ async def test_a_timeout_of_the_request_itself_is_not_taken_for_a_busy_host(cloc
 
 async def test_retry_after_is_obeyed(clock: Clock):
     hosts = limiter(clock, burst=10)
-    hosts.failed(A, 30.0)
+    hosts.failed(A, TransientError("status 429", retry_after=30.0))
     assert hosts.paused == 1
     with pytest.raises(HostBusyError) as busy:
         await ask(hosts, A)
@@ -87,12 +88,12 @@ async def test_retry_after_is_obeyed(clock: Clock):
 async def test_a_host_is_left_alone_after_failures_in_a_row_only(clock: Clock):
     hosts = limiter(clock, burst=10)
     for _ in range(2):
-        hosts.failed(A, None)
+        hosts.failed(A, TransientError("reset"))
     hosts.answered(A)
     for _ in range(2):
-        hosts.failed(A, None)
+        hosts.failed(A, TransientError("reset"))
     await ask(hosts, A)
-    hosts.failed(A, None)
+    hosts.failed(A, TransientError("reset"))
     with pytest.raises(HostBusyError):
         await ask(hosts, A)
 
@@ -110,9 +111,40 @@ async def test_a_hosts_own_window_is_obeyed_less_a_reserve(clock: Clock):
 async def test_the_memory_of_hosts_is_bounded_but_pauses_are_kept(clock: Clock, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("repo_backfill.hosts._MAX_HOSTS", 10)
     hosts = limiter(clock)
-    hosts.failed(A, 1e6)
+    hosts.failed(A, TransientError("status 429", retry_after=1e6))
     for number in range(100):
         clock.now += 10
         await ask(hosts, f"https://{number}.example")
     assert len(hosts._hosts) <= 11
     assert hosts.paused == 1
+
+
+async def test_what_is_told_of_hosts_is_bounded_and_the_troubled_ones_come_first(clock: Clock):
+    hosts = limiter(clock, burst=10)
+    for number in range(300):
+        await ask(hosts, f"https://{number}.example")
+    hosts.failed("https://250.example", TransientError("x" * 1000, retry_after=30.0))
+    hosts.refused("https://251.example", InvalidInputError(Reason.NOT_FOUND, "no such repo"))
+    async with hosts.request("https://252.example", rank=0, patience=1):
+        report = hosts.report(3)
+    assert (report.worker_id, report.known, report.paused, len(report.hosts)) == (3, 300, 1, 200)
+    paused, busy, wrong = report.hosts[:3]
+    assert (paused.host, paused.state, paused.cause) == ("https://250.example", "paused", "retry_after")
+    assert paused.errors == {"retry_after": 1}
+    assert paused.last_error is not None
+    assert len(paused.last_error) == 200
+    assert (busy.host, busy.state, busy.running, busy.waiting) == ("https://252.example", "busy", 1, 0)
+    assert (wrong.host, wrong.state, wrong.errors) == ("https://251.example", "idle", {"not_found": 1})
+    assert len(report.model_dump_json()) < 200_000
+
+
+async def test_why_a_host_is_left_alone_is_told(clock: Clock):
+    hosts = limiter(clock, burst=10)
+    hosts.answered(A, RateLimit(limit=100, remaining=5, reset_after=60.0))
+    for _ in range(3):
+        hosts.failed(B, TransientError("reset by peer"))
+    told = {host.host: host for host in hosts.report(0).hosts}
+    assert (told[A].cause, told[A].limit, told[A].remaining, told[A].errors) == ("rate_limit", 100, 5, {})
+    assert (told[B].cause, told[B].failures_in_a_row, told[B].errors) == ("failures", 3, {"unreachable": 3})
+    clock.now += 1000
+    assert {host.state for host in hosts.report(0).hosts} == {"idle"}

@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Self
 
 import nats.errors
@@ -20,6 +21,7 @@ from headwater.health import Readiness
 
 log = logging.getLogger("headwater.presence")
 HEARTBEAT_SECONDS = 2.0
+VERSION = version("headwater-shared")
 
 
 class WorkerPresence(BaseModel):
@@ -32,6 +34,7 @@ class WorkerPresence(BaseModel):
     worker_count: int
     pid: int
     host: str
+    version: str = ""
     ready: bool
     conditions: dict[str, str] = {}
     figures: dict[str, float] = {}
@@ -75,6 +78,7 @@ class Presence:
             worker_count=self._worker_count,
             pid=os.getpid(),
             host=socket.gethostname(),
+            version=VERSION,
             ready=self._readiness.ready,
             conditions=self._readiness.conditions,
             figures=self._figures(),

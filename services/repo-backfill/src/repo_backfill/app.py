@@ -12,7 +12,7 @@ from nats.js import JetStreamContext
 
 from headwater.bus.job_store import JobStore
 from headwater.bus.publish import Publisher
-from headwater.bus.streams import BUCKET_CONTROL, BUCKET_JOBS, BUCKET_WORKERS, apply_topology
+from headwater.bus.streams import BUCKET_CONTROL, BUCKET_HOSTS, BUCKET_JOBS, BUCKET_WORKERS, apply_topology
 from headwater.dns_lookup import DnsLookup
 from headwater.egress import EgressPolicy, egress_policy
 from headwater.health import Readiness, health_routes
@@ -23,6 +23,7 @@ from headwater.service import Tasks, asgi_app, nats_broker, watch_bus
 from repo_backfill import metrics
 from repo_backfill.car_store import MemoryBudget
 from repo_backfill.dead_letters import DeadLetters
+from repo_backfill.host_reports import keep_reporting
 from repo_backfill.hosts import HostLimiter
 from repo_backfill.imports import Imports
 from repo_backfill.indexer_client import IndexerClient
@@ -68,6 +69,8 @@ async def worker(
         async with Presence(workers, SERVICE, settings.worker_id, settings.worker_count, readiness, figures=figures):
             tasks.start(watch_bus(client, readiness), "watch_bus")
             tasks.start(tools.switchboard.run(), "signals")
+            told = await js.key_value(BUCKET_HOSTS)
+            tasks.start(keep_reporting(told, hosts, settings.worker_id), "host reports")
             intake.start()
             try:
                 yield intake

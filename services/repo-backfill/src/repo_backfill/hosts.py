@@ -8,14 +8,17 @@ deactivated) says nothing about its host.
 from __future__ import annotations
 
 import asyncio
+import heapq
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from headwater.backoff import backoff_seconds
-from headwater.errors import TransientError
+from headwater.bus.hosts import MAX_HOSTS_TOLD, HostsReport, PauseCause
+from headwater.clock import now_us
+from headwater.errors import InvalidInputError, Reason, TransientError
 from headwater.rate_limit import RateLimit
-from repo_backfill.slots import Slots
+from repo_backfill.host_record import HostRecord
 
 _RESERVE = 0.05
 _FAILURES_BEFORE_PAUSE = 3
@@ -25,18 +28,6 @@ _MAX_HOSTS = 10_000
 
 class HostBusyError(TransientError):
     """The host cannot be asked soon. It is no failure of the host's: the job comes again after ``retry_after``."""
-
-
-class _Host:
-    """What is known of one host. Times are of the limiter's clock, in seconds."""
-
-    def __init__(self, connections: int, tokens: float, now: float) -> None:
-        self.connections = Slots(connections)
-        self.users = 0
-        self.tokens = tokens
-        self.refilled_at = now
-        self.paused_until = 0.0
-        self.failures = 0
 
 
 class HostLimiter:
@@ -58,7 +49,7 @@ class HostLimiter:
         self._burst = max(1.0, burst / workers)
         self._connections = max(1, connections // workers)
         self._clock = clock
-        self._hosts: dict[str, _Host] = {}
+        self._hosts: dict[str, HostRecord] = {}
 
     @property
     def paused(self) -> int:
@@ -79,7 +70,12 @@ class HostLimiter:
                 async with host.connections.place(rank):
                     await self._token(host, patience)
                     deadline.reschedule(None)
-                    yield
+                    host.running += 1
+                    host.requests += 1
+                    try:
+                        yield
+                    finally:
+                        host.running -= 1
         except TimeoutError:
             if not deadline.expired():
                 raise
@@ -90,27 +86,47 @@ class HostLimiter:
     def answered(self, origin: str, rate_limit: RateLimit | None = None) -> None:
         """The host answered, whatever it said about an account. Its own window is obeyed, less a reserve."""
         host = self._host(origin)
-        host.failures = 0
+        host.heard(rate_limit)
         if rate_limit is not None and rate_limit.remaining <= rate_limit.limit * _RESERVE:
-            host.paused_until = max(host.paused_until, self._clock() + rate_limit.reset_after)
+            host.pause(self._clock() + rate_limit.reset_after, PauseCause.RATE_LIMIT)
 
-    def failed(self, origin: str, retry_after: float | None) -> None:
+    def failed(self, origin: str, error: TransientError) -> None:
         """The host did not answer, answered with 429 or 5xx, or broke off."""
         host = self._host(origin)
         host.failures += 1
-        pause = retry_after or 0.0
-        if retry_after is None and host.failures >= _FAILURES_BEFORE_PAUSE:
+        if error.retry_after is not None:
+            host.note(PauseCause.RETRY_AFTER, error.detail)
+            host.pause(self._clock() + error.retry_after, PauseCause.RETRY_AFTER)
+            return
+        host.note(Reason.UNREACHABLE, error.detail)
+        if host.failures >= _FAILURES_BEFORE_PAUSE:
             pause = backoff_seconds(host.failures - _FAILURES_BEFORE_PAUSE + 1, base=2.0, cap=_PAUSE_CAP)
-        host.paused_until = max(host.paused_until, self._clock() + pause)
+            host.pause(self._clock() + pause, PauseCause.FAILURES)
 
-    async def _token(self, host: _Host, patience: float) -> None:
+    def refused(self, origin: str, error: InvalidInputError) -> None:
+        """The host's answer said no, or was wrong. It is counted, and not held against the host."""
+        self._host(origin).note(error.reason, error.detail or error.reason)
+
+    def report(self, worker_id: int) -> HostsReport:
+        """What people are told: the hosts that are left alone, in use, or wrong most often, before all others."""
+        now = self._clock()
+
+        def trouble(named: tuple[str, HostRecord]) -> tuple[bool, int, int, int]:
+            host = named[1]
+            return host.paused_until > now, host.users, host.errors, host.requests
+
+        chosen = heapq.nlargest(MAX_HOSTS_TOLD, self._hosts.items(), key=trouble)
+        told = [host.status(origin, worker_id, now) for origin, host in chosen]
+        return HostsReport(worker_id=worker_id, at_us=now_us(), known=len(self._hosts), paused=self.paused, hosts=told)
+
+    async def _token(self, host: HostRecord, patience: float) -> None:
         while (wait := self._wait(host)) > 0:
             if wait > patience:
                 raise HostBusyError("the host asked to be left alone", retry_after=wait)
             await asyncio.sleep(wait)
         host.tokens -= 1
 
-    def _wait(self, host: _Host) -> float:
+    def _wait(self, host: HostRecord) -> float:
         """Seconds until the host may be asked again."""
         now = self._clock()
         host.tokens = min(self._burst, host.tokens + (now - host.refilled_at) * self._rate)
@@ -118,18 +134,17 @@ class HostLimiter:
         for_token = 0.0 if host.tokens >= 1.0 else (1.0 - host.tokens) / self._rate
         return max(for_token, host.paused_until - now)
 
-    def _host(self, origin: str) -> _Host:
+    def _host(self, origin: str) -> HostRecord:
         host = self._hosts.get(origin)
         if host is None:
             if len(self._hosts) >= _MAX_HOSTS:
                 self._forget_idle()
-            host = self._hosts[origin] = _Host(self._connections, self._burst, self._clock())
+            host = self._hosts[origin] = HostRecord(self._connections, self._burst, self._clock())
         return host
 
     def _forget_idle(self) -> None:
         """Let go of hosts about which there is nothing to remember."""
         now = self._clock()
         for origin, host in list(self._hosts.items()):
-            full = host.tokens + (now - host.refilled_at) * self._rate >= self._burst
-            if full and not host.users and host.paused_until <= now:
+            if host.is_forgettable(now, self._rate, self._burst):
                 del self._hosts[origin]

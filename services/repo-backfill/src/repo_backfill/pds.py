@@ -50,8 +50,8 @@ class PdsClient:
         async with self.turn(pds, turn):
             answer = await self._http.get_json(_url(pds, "getLatestCommit", did), total_timeout=_JSON_SECONDS)
             self._hosts.answered(pds, parse_rate_limit(answer.headers))
-        if answer.status != _HTTP_OK:
-            raise refusal(answer.status, answer.value)
+            if answer.status != _HTTP_OK:
+                raise refusal(answer.status, answer.value)
         rev = answer.value.get("rev") if isinstance(answer.value, dict) else None
         if not isinstance(rev, str) or not is_tid(rev):
             raise InvalidInputError(Reason.RESPONSE_MALFORMED, "getLatestCommit without a rev")
@@ -78,7 +78,10 @@ class PdsClient:
             try:
                 yield
             except TransientError as error:
-                self._hosts.failed(pds, error.retry_after)
+                self._hosts.failed(pds, error)
+                raise
+            except InvalidInputError as error:
+                self._hosts.refused(pds, error)
                 raise
 
 

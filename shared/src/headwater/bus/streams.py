@@ -42,6 +42,8 @@ BUCKET_LEASES = "leases"
 BUCKET_TOKENS = "tokens"
 BUCKET_LOGINS = "logins"
 BUCKET_SESSIONS = "sessions"
+BUCKET_OPERATORS = "operators"
+BUCKET_HOSTS = "hosts"
 OBJECTS_IMPORTS = "imports"
 
 _MIB = 1024 * 1024
@@ -134,6 +136,16 @@ BUCKETS: tuple[KeyValueConfig, ...] = (
     ),
     KeyValueConfig(
         bucket=BUCKET_SESSIONS, description="browsers that are logged in", ttl=7 * 86_400, storage=StorageType.FILE
+    ),
+    KeyValueConfig(
+        bucket=BUCKET_OPERATORS, description="operators' browsers", ttl=12 * 3_600, storage=StorageType.FILE
+    ),
+    KeyValueConfig(
+        # In memory: each worker says it anew every few seconds.
+        bucket=BUCKET_HOSTS,
+        description="what each repo-backfill worker knows of PDSes",
+        ttl=30,
+        storage=StorageType.MEMORY,
     ),
 )
 
