@@ -19,8 +19,9 @@ from headwater.bus.firehose import PLAN_KEY, REPLAY_KEY, FirehosePlan, PieceStat
 from headwater.bus.firehose_store import FirehoseStore
 from headwater.bus.jobs import BackfillRequest
 from headwater.bus.messages import LiveAccount, LiveBatch, LiveBroken, LiveCommit, LiveEvent, encode
+from headwater.bus.queries import AccountQuery, FetchAnewAsked
 from headwater.bus.streams import BUCKET_CONTROL, BUCKET_FIREHOSE, STREAM_REQUESTS, apply_topology
-from headwater.bus.subjects import RequestLane, live_subject, replay_subject, request_subject
+from headwater.bus.subjects import FETCH_ANEW, RequestLane, live_subject, replay_subject, request_subject
 from headwater.clock import now_us
 from headwater.errors import Reason
 from indexer.database import Database
@@ -230,6 +231,31 @@ async def test_both_lanes_write_and_a_repo_out_of_step_is_mended_from_its_pds(
                 await js.publish(request_subject(request.lane, request.did), payload)
                 await until(lambda: _in_step(tables, account.did))
                 assert await table(tables, account.did) == account.expected_cids()
+
+
+async def test_a_repo_is_asked_for_anew_with_what_the_table_is_to_hold(
+    js: JetStreamContext, client: Client, nats_url: str, database_url: str, tmp_path: Path
+) -> None:
+    """As operators do who retry a dead letter."""
+    other, stranger = "did:plc:oooooooooooooooooooooooo", "did:plc:ssssssssssssssssssssssss"
+
+    async def asked(did: str) -> BackfillRequest | None:
+        answer = await client.request(FETCH_ANEW, AccountQuery(did=did).model_dump_json().encode(), timeout=10)
+        return FetchAnewAsked.model_validate_json(answer.data).request
+
+    async with running_indexer(nats_url, database_url, tmp_path) as indexer:
+        await indexer.until_ready()
+        async with migrated(database_url) as tables:
+            await write(tables, *snapshot(1, {A: 1}))
+            await write_events(tables, [broken(other, at_us=now_us())])
+            found = [await asked(did) for did in (DID, other, stranger)]
+            assert await asked(DID) is None, "it waits already"
+    whole, scoped, unknown = (one for one in found if one is not None)
+    assert (whole.did, whole.lane, whole.requested_by, whole.anew) == (DID, RequestLane.RESYNC, "operator", True)
+    assert (whole.cutoff_us, whole.days) == (None, 0)
+    assert (scoped.did, scoped.days) == (other, 1)
+    assert (unknown.did, unknown.cutoff_us) == (stranger, None)
+    assert {request.job_id for request in await requests(js)} == {whole.job_id, scoped.job_id, unknown.job_id}
 
 
 async def _is(tables: asyncpg.Connection, did: str, at: str, tracked_from: int) -> bool:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from backfill_rig import JobState, Rig, rig, running, settings_for
+from headwater.bus.hosts import HostsReport, HostState, HostStatus, PauseCause
 from headwater.bus.messages import MAX_RECORDS_PER_BATCH, Outcome
 from headwater.bus.queries import RepoState
-from headwater.bus.streams import STREAM_DEAD_LETTERS
+from headwater.bus.streams import BUCKET_HOSTS, STREAM_DEAD_LETTERS
 from headwater.clock import DAY_US, now_us
 from headwater.errors import Reason
 from simulator.faults import GET_REPO, Answer
@@ -107,6 +109,46 @@ async def test_an_empty_repo_is_done(bus: Rig, world: World, tmp_path: Path):
     assert status.state is JobState.DONE
     [end] = bus.seen(job).ends
     assert (end.records, end.batches) == (0, 0)
+
+
+async def test_what_is_asked_for_anew_is_fetched_though_nothing_is_new(bus: Rig, world: World, tmp_path: Path):
+    """Something of it could not be used when it was fetched before."""
+    account = world.add_account()
+    account.seed_records(50)
+    bus.indexer.states[account.did] = RepoState(did=account.did, held=True, floor_rev=account.repo.rev)
+    async with running(settings_for(bus.url, world.plc.url, tmp_path)):
+        job = await bus.ask(account.did, anew=True)
+        status = await bus.final(account.did, job)
+    assert (status.state, status.unchanged, status.records_published) == (JobState.DONE, False, 50)
+    assert bus.seen(job).ends[0].outcome is Outcome.COMPLETE
+
+
+async def test_what_went_wrong_at_a_host_is_told(bus: Rig, world: World, tmp_path: Path):
+    account, gone = world.add_account(), world.add_account(host=world.hosts[1])
+    account.seed_records(5)
+    account.fault(Answer(status=429, headers={"Retry-After": "60"}))
+    gone.status = "deactivated"
+    async with running(settings_for(bus.url, world.plc.url, tmp_path)):
+        waiting = await bus.ask(account.did)
+        await bus.until(account.did, waiting, lambda status: status.next_try_at_us is not None)
+        await bus.final(gone.did, await bus.ask(gone.did))
+        told = await until_told(bus)
+    busy, fine = told[account.host.url], told[gone.host.url]
+    assert (busy.state, busy.cause, busy.errors) == (HostState.PAUSED, PauseCause.RETRY_AFTER, {"retry_after": 1})
+    assert busy.last_error is not None
+    assert "429" in busy.last_error
+    assert (fine.state, fine.errors) == (HostState.IDLE, {"deactivated": 1})
+
+
+async def until_told(bus: Rig) -> dict[str, HostStatus]:
+    """What the worker says of two hosts in the bucket, when it has said so."""
+    bucket = await bus.js.key_value(BUCKET_HOSTS)
+    for _ in range(200):
+        report = HostsReport.model_validate_json((await bucket.get("0")).value or b"")
+        if sum(len(host.errors) for host in report.hosts) == 2:
+            return {host.host: host for host in report.hosts}
+        await asyncio.sleep(0.1)
+    raise AssertionError("it was never told")
 
 
 async def test_nothing_new_costs_one_request(bus: Rig, world: World, tmp_path: Path):

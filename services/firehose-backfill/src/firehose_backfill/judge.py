@@ -57,7 +57,7 @@ class Judge:
     def broken(self, relay: str, frame: CommitFrame | SyncFrame, at_us: int, error: InvalidInputError) -> LiveBroken:
         """What is told of a frame that was refused: its repo may have changed in a way that nobody saw."""
         metrics.REFUSED.labels(error.reason.value).inc()
-        self._letters.frame(relay, frame.blocks, error)
+        self._letters.frame(relay, frame.blocks, error, frame.did, frame.rev)
         log.info("refused seq %d of %s: %s", frame.seq, frame.did, error)
         return LiveBroken(did=frame.did, seq=frame.seq, at_us=at_us, rev=frame.rev, reason=error.reason.value)
 

@@ -41,9 +41,16 @@ class Letters:
         self._taken = 0
         self._queue: asyncio.Queue[_Letter] = asyncio.Queue(KEPT_PER_MINUTE)
 
-    def frame(self, relay: str, message: bytes, error: InvalidInputError) -> None:
-        """A frame that cannot be read, or whose claims are refused."""
-        self._take(_Letter("frame", error.reason, message, {"Headwater-Relay": relay}, error.detail))
+    def frame(
+        self, relay: str, message: bytes, error: InvalidInputError, did: str | None = None, rev: str | None = None
+    ) -> None:
+        """A frame that cannot be read, or whose claims are refused; ``did`` and ``rev`` are its claims."""
+        headers = {"Headwater-Relay": relay}
+        if did is not None:
+            headers["Headwater-Did"] = did
+        if rev is not None:
+            headers["Headwater-Rev"] = rev
+        self._take(_Letter("frame", error.reason, message, headers, error.detail))
 
     def record(self, did: str, rev: str, refused: RefusedRecord) -> None:
         """A record of a verified commit that cannot be used."""

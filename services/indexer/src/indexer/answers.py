@@ -8,7 +8,7 @@ import asyncpg
 
 from headwater.bus.queries import AccountSettings, RepoState
 from indexer.database import Database, translated
-from indexer.state import Track
+from indexer.state import Track, kept_from
 from indexer.statements import SQL
 
 
@@ -62,6 +62,11 @@ class Answers:
             floor_rev=row["floor_rev"],
             may_be_recommended=row["may_be_recommended"],
         )
+
+    async def kept_from(self, did: str) -> int | None:
+        """The effective time from which on the table is to hold the account's records; None is all time."""
+        rows = await self._fetch("kept_from", did)
+        return kept_from(*rows[0]) if rows else None
 
     async def _fetch(self, name: str, did: str) -> list[asyncpg.Record]:
         async with self._turn:

@@ -38,7 +38,7 @@ from indexer.counts import LONG_SECONDS, QUICK_SECONDS, Counts
 from indexer.database import Database, translated
 from indexer.dead_letters import DeadLetters
 from indexer.figures import indexer_figures
-from indexer.handlers import answer_questions, obey_accounts
+from indexer.handlers import answer_questions, file_resyncs, obey_accounts
 from indexer.lane import Lane, LaneConfig
 from indexer.migrate import migrate
 from indexer.ownership import Ownership
@@ -87,6 +87,7 @@ def build(settings: IndexerSettings, tasks: Tasks) -> AsgiFastStream:
     counts = Counts(databases["counts"], databases["long counts"])
     records = Records(databases["records"], max_payload)
     answer_questions(broker, answers, counts, records)
+    file_resyncs(broker, answers)
     obey_accounts(broker, Privacy(databases["privacy"], answers, job_store))
 
     @asynccontextmanager

@@ -10,6 +10,7 @@ from headwater.bus.queries import (
     AccountSettings,
     AccountStats,
     ChangePrivacy,
+    FetchAnewAsked,
     PrivacyChanged,
     RecordsQuery,
     RepoState,
@@ -19,6 +20,7 @@ from indexer.answers import Answers
 from indexer.counts import Counts
 from indexer.privacy import Privacy
 from indexer.records import Records
+from indexer.resync import ask_anew
 
 QUEUE = "indexer"
 
@@ -44,6 +46,15 @@ def answer_questions(broker: NatsBroker, answers: Answers, counts: Counts, recor
     @broker.subscriber(subjects.RECORDS_PAGE, queue=QUEUE)
     async def records_page(query: RecordsQuery) -> bytes:
         return await records.page(query)
+
+
+def file_resyncs(broker: NatsBroker, answers: Answers) -> None:
+    """Subscribe to operators' word to fetch a repo again. What fails is not answered; asking twice does no harm."""
+
+    @broker.subscriber(subjects.FETCH_ANEW, queue=QUEUE)
+    async def fetch_anew(query: AccountQuery) -> FetchAnewAsked:
+        js = (await broker.connect()).jetstream()
+        return FetchAnewAsked(request=await ask_anew(js, query.did, await answers.kept_from(query.did)))
 
 
 def obey_accounts(broker: NatsBroker, privacy: Privacy) -> None:

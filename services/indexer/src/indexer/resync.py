@@ -113,6 +113,22 @@ class Resyncs:
             raise TransientError(f"the plan cannot be read: {error}") from error
 
 
+async def ask_anew(js: JetStreamContext, did: str, cutoff_us: int | None) -> BackfillRequest | None:
+    """Ask, for an operator, for a repo whatever the table holds; None where a resync waits or runs. Raises nats errors.
+
+    ``cutoff_us``: from when on the table is to hold it, in microseconds since 1970, None for all time.
+    """
+    request = resync_request(did, cutoff_us, now_us()).model_copy(update={"requested_by": "operator", "anew": True})
+    subject, payload = request_subject(request.lane, did), request.model_dump_json().encode()
+    try:
+        await js.publish(subject, payload, stream=STREAM_REQUESTS, headers={"Nats-Msg-Id": request.job_id})
+    except APIError as error:
+        if subject_is_taken(error):
+            return None
+        raise
+    return request
+
+
 def resync_request(did: str, cutoff_us: int | None, now: int) -> BackfillRequest:
     """A request for a repo as the system makes it. ``cutoff_us`` and ``now`` in microseconds since 1970."""
     days = 0 if cutoff_us is None else min(_MAX_DAYS, max(1, -((cutoff_us - now) // DAY_US)))

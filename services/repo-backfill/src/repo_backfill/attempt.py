@@ -124,6 +124,8 @@ class Attempt:
     def _is_covered(self, rev: str) -> bool:
         """Whether the table holds the request's scope at this rev already."""
         state, cutoff_us = self._state, self._request.cutoff_us
+        if self._request.anew:
+            return False
         if rev == state.floor_rev and self._is_within(state.floor_collections):
             return True
         if rev != state.scoped_rev or state.scoped_cutoff_us is None or cutoff_us is None:

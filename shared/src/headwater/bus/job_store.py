@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Literal, TypeVar
 
 from nats.js.errors import KeyNotFoundError
@@ -16,6 +17,7 @@ from headwater.errors import InvariantError
 
 PartName = Literal["request", "cancel", "fetch", "index"]
 P = TypeVar("P", bound=BaseModel)
+_AT_ONCE = 100
 
 
 class JobStore:
@@ -77,8 +79,15 @@ class JobStore:
         found = await self._collect(f"*.{job_id}.*")
         return found[0] if found else None
 
+    async def read_many(self, named: Sequence[tuple[str, str]]) -> list[JobStatus]:
+        """These jobs (account and id), newest first; those that are gone are left out."""
+        found: list[JobStatus] = []
+        for start in range(0, len(named), _AT_ONCE):
+            found += await self._collect(*(f"{did_token(did)}.{job_id}.*" for did, job_id in named[start:][:_AT_ONCE]))
+        return found
+
     async def all_jobs(self) -> list[JobStatus]:
-        """Every job of the last 30 days, newest first, for operators."""
+        """Every job of the last 30 days, newest first. Reads all of them: for the end of a crawl, not for a view."""
         return await self._collect(">")
 
     async def forget(self, did: str, job_id: str) -> None:
@@ -97,9 +106,9 @@ class JobStore:
             return None
         return _parse(kind, entry.value, job_key(did, job_id, name))
 
-    async def _collect(self, pattern: str) -> list[JobStatus]:
+    async def _collect(self, *patterns: str) -> list[JobStatus]:
         parts: dict[str, dict[str, bytes]] = defaultdict(dict)
-        for key, value in await entries(self._bucket, pattern):
+        for key, value in await entries(self._bucket, *patterns):
             prefix, _, name = key.rpartition(".")
             parts[prefix][name] = value
         folded = [_fold(prefix, of_job) for prefix, of_job in parts.items() if "request" in of_job]

@@ -44,7 +44,8 @@ class BackfillRequest(_Part):
     """What waits in REQUESTS: fetch this account's repo. ``cutoff_us`` was fixed at acceptance; None is all time.
 
     ``car_object`` names a CAR in the ``imports`` object store that is to be read instead of the account's PDS, and
-    ``did_key`` the key to verify it against instead of the resolved one.
+    ``did_key`` the key to verify it against instead of the resolved one. ``anew``: although the table may hold the
+    repo's newest rev, since something of it could not be used then.
     """
 
     job_id: str
@@ -57,6 +58,7 @@ class BackfillRequest(_Part):
     actor: str
     car_object: str | None = None
     did_key: str | None = None
+    anew: bool = False
 
 
 class CancelPart(_Part):
@@ -176,9 +178,9 @@ def fold(
     The indexer's word is final for what it has ended; of an older attempt than repo-backfill's it does not count,
     as that attempt was given up. Unless it was done: then what a worker has begun anew says nothing of the job.
     """
-    if index is not None and fetch is not None and index.attempt < fetch.attempt and index.state is not IndexState.DONE:
+    if _is_outdated(index, fetch):
         index = None
-    state = _state(cancel, fetch, index)
+    state = state_of(cancel is not None, fetch, index)
     updated = [request.requested_at_us]
     updated += [part.updated_at_us for part in (fetch, index) if part is not None]
     if cancel is not None:
@@ -233,9 +235,16 @@ _OF_FETCH = {
 }
 
 
-def _state(cancel: CancelPart | None, fetch: FetchPart | None, index: IndexPart | None) -> JobState:
-    if index is not None and index.state in _OF_INDEX:
+def _is_outdated(index: IndexPart | None, fetch: FetchPart | None) -> bool:
+    if index is None or fetch is None or index.state is IndexState.DONE:
+        return False
+    return index.attempt < fetch.attempt
+
+
+def state_of(cancelled: bool, fetch: FetchPart | None, index: IndexPart | None) -> JobState:
+    """Where a job is, by its parts; ``cancelled``: somebody asked for it to stop."""
+    if index is not None and index.state in _OF_INDEX and not _is_outdated(index, fetch):
         return _OF_INDEX[index.state]
     if fetch is None:
-        return JobState.CANCELLED if cancel is not None else JobState.QUEUED
+        return JobState.CANCELLED if cancelled else JobState.QUEUED
     return _OF_FETCH[fetch.state]

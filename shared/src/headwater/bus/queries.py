@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+from headwater.bus.jobs import BackfillRequest
+
 
 class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -127,6 +129,15 @@ class PrivacyChanged(_Message):
 
     settings: AccountSettings
     refused: str | None = None
+
+
+class FetchAnewAsked(_Message):
+    """The answer to ``FETCH_ANEW``, an AccountQuery: fetch a repo again, though the table may hold its newest rev.
+
+    ``request`` is what was put into the queue; None where a resync of the account waits or runs already.
+    """
+
+    request: BackfillRequest | None
 
 
 class RecordPlace(_Message):

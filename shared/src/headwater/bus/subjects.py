@@ -22,6 +22,7 @@ ACCOUNT_STATS = "indexer.account_stats"
 ACCOUNT_SETTINGS = "indexer.account_settings"
 CHANGE_PRIVACY = "indexer.change_privacy"
 RECORDS_PAGE = "indexer.records_page"
+FETCH_ANEW = "indexer.fetch_anew"
 
 
 class RequestLane(StrEnum):
