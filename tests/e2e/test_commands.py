@@ -71,6 +71,34 @@ async def test_ctrl_c_leaves_the_job_running(
     assert f"headwater cancel {done.document['job_id']}" in interrupted.err
 
 
+async def test_dead_letters(world: SimulatedWorld, stack: RunningStack) -> None:
+    alice = world.add_account()
+    alice.put_invalid("app.bsky.feed.post", "bad", bytes.fromhex("a16178fb3ff8000000000000"))  # {"x": 1.5}
+    await command.run(stack.home, "backfill", alice.did, "--json")
+
+    async def mine() -> list[int]:
+        listed = await command.run(stack.home, "dead-letters", "list", "--kind", "record", "--limit", "200", "--json")
+        assert listed.code == 0, listed
+        return [letter["id"] for letter in listed.document["letters"] if letter["did"] == alice.did]
+
+    [letter] = await mine()
+    shown = await command.run(stack.home, "dead-letters", "show", str(letter))
+    assert "reason: record_float" in shown.out
+    assert '"x": 1.5' in shown.out
+    retried = await command.run(stack.home, "dead-letters", "retry", str(letter), "--json")
+    assert (retried.code, retried.document["way"]) == (0, "fetch_anew")
+    for _ in range(300):
+        if again := [number for number in await mine() if number != letter]:
+            break
+    assert letter not in await mine()
+    assert (await command.run(stack.home, "dead-letters", "drop", str(again[0]))).code == 0
+    assert await mine() == []
+    gone = await command.run(stack.home, "dead-letters", "drop", str(letter))
+    assert (gone.code, "no such dead letter" in gone.err) == (1, True)
+    for_people = await command.run(stack.home, "dead-letters", "list")
+    assert for_people.code == 0, for_people
+
+
 async def test_cancel(world: SimulatedWorld, stack: RunningStack, gateway: GatewayClient) -> None:
     alice = world.add_account()
     alice.seed_records(100)

@@ -102,6 +102,12 @@ async def test_without_nats_every_route_says_so(
         await operators_ask(gateway, alice.did),
         await gateway.client.get("/api/admin/status", headers=gateway.operator),
         await gateway.client.post(f"/api/admin/import?did={alice.did}", content=b"x", headers=gateway.operator),
+        await gateway.client.get("/api/admin/jobs", headers=gateway.operator),
+        await gateway.client.get("/api/admin/hosts", headers=gateway.operator),
+        await gateway.client.get("/api/admin/dead-letters", headers=gateway.operator),
+        await gateway.client.get("/api/admin/dead-letters/1", headers=gateway.operator),
+        await gateway.client.post("/api/admin/dead-letters/1/retry", headers=gateway.operator),
+        await gateway.client.delete("/api/admin/dead-letters/1", headers=gateway.operator),
     ]
     for answer in answers:
         assert (answer.status_code, answer.json()["reason"]) == (503, "unavailable"), answer.text
@@ -112,6 +118,30 @@ async def test_without_nats_every_route_says_so(
     await until(lambda: connected(gateway))
     assert await bus.queue_length() == 0
     assert (await gateway.ask(alice)).status_code == 202
+
+
+async def test_an_operators_page_looks_again_by_itself_when_nats_is_back(
+    gateway: RunningGateway, bus: Bystander, nats_server: Nats
+) -> None:
+    token = gateway.operator["Authorization"].removeprefix("Bearer ")
+    own = {"Sec-Fetch-Site": "same-origin"}
+    await gateway.client.post("/admin/login", data={"token": token}, headers=own)
+    nats_server.kill()
+    for path in ("/admin", "/admin/jobs?state=failed", "/admin/dead-letters", "/admin/hosts", "/admin/firehose"):
+        answer = await gateway.client.get(path, headers={"HX-Request": "true"})
+        assert answer.status_code == 503, answer.text
+        assert f'hx-get="{path}"' in answer.text, "the part that looks again is there"
+        assert 'id="live"' in answer.text
+    refused = await gateway.client.post("/admin/login", data={"token": token}, headers=own | {"Accept": "text/html"})
+    assert (refused.status_code, "set-cookie" in refused.headers) == (503, False)
+    nats_server.start()
+    await until(lambda: connected(gateway))
+
+    async def back() -> bool:
+        answer = await gateway.client.get("/admin")
+        return answer.status_code == 200 and "Overview" in answer.text
+
+    await until(back)
 
 
 async def _unready(gateway: RunningGateway) -> bool:

@@ -11,6 +11,7 @@ import typer
 from headwater.settings import load_settings
 from headwater_local.backfill import backfill_actor, cancel_job
 from headwater_local.db import database_url, run_psql
+from headwater_local.dead_letters import drop_letter, list_letters, retry_letter, show_letter
 from headwater_local.errors import StackError
 from headwater_local.firehose import pause_history, resume_history, show_firehose, start_history
 from headwater_local.import_car import import_file
@@ -30,6 +31,8 @@ db = typer.Typer(help="The database of the running stack.", no_args_is_help=True
 app.add_typer(db, name="db")
 firehose = typer.Typer(help="Everybody's records: the live tail and the history before it.", no_args_is_help=True)
 app.add_typer(firehose, name="firehose")
+dead_letters = typer.Typer(help="What could not be used, kept for 30 days.", no_args_is_help=True)
+app.add_typer(dead_letters, name="dead-letters")
 
 Days = Annotated[int, typer.Option(min=0, max=3650, help="Only the records of the last N days; 0 is all time.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, no progress.")]
@@ -111,6 +114,38 @@ def firehose_pause(as_json: Json = False) -> None:
 def firehose_resume(as_json: Json = False) -> None:
     """Go on where it was paused."""
     resume_history(load_settings(RunnerSettings), as_json=as_json)
+
+
+LetterId = Annotated[int, typer.Argument(metavar="ID", min=1, help="The letter's id, as `list` says it.")]
+
+
+@dead_letters.command("list")
+def dead_letters_list(
+    kind: Annotated[str | None, typer.Option(help="record, frame or message.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why it was refused.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="How many, the newest first.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Show the newest letters, and how many there are of each kind and reason."""
+    list_letters(load_settings(RunnerSettings), kind=kind, reason=reason, limit=limit, as_json=as_json)
+
+
+@dead_letters.command("show")
+def dead_letters_show(letter_id: LetterId, as_json: Json = False) -> None:
+    """Show one letter: where it is from, and what it says."""
+    show_letter(load_settings(RunnerSettings), letter_id, as_json=as_json)
+
+
+@dead_letters.command("retry")
+def dead_letters_retry(letter_id: LetterId, as_json: Json = False) -> None:
+    """Publish a message again, or fetch the account's repo anew, and drop the letter."""
+    retry_letter(load_settings(RunnerSettings), letter_id, as_json=as_json)
+
+
+@dead_letters.command("drop")
+def dead_letters_drop(letter_id: LetterId) -> None:
+    """Drop a letter."""
+    drop_letter(load_settings(RunnerSettings), letter_id)
 
 
 @db.command("url")

@@ -85,6 +85,29 @@ class Gateway:
             await _refuse_problem(answer)
             return dict(await answer.json())
 
+    async def dead_letters(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """What could not be used, newest first; ``query`` as the route takes it."""
+        async with self._request("GET", "/api/admin/dead-letters", params=query) as answer:
+            await _refuse_problem(answer)
+            return dict(await answer.json())
+
+    async def dead_letter(self, letter_id: int) -> dict[str, Any]:
+        """One letter with its bytes."""
+        async with self._request("GET", f"/api/admin/dead-letters/{letter_id}") as answer:
+            await _refuse_problem(answer)
+            return dict(await answer.json())
+
+    async def retry_dead_letter(self, letter_id: int) -> dict[str, Any]:
+        """Put what a letter is about on its way again."""
+        async with self._request("POST", f"/api/admin/dead-letters/{letter_id}/retry") as answer:
+            await _refuse_problem(answer)
+            return dict(await answer.json())
+
+    async def drop_dead_letter(self, letter_id: int) -> None:
+        """Drop a letter."""
+        async with self._request("DELETE", f"/api/admin/dead-letters/{letter_id}") as answer:
+            await _refuse_problem(answer)
+
     async def follow(self, job_id: str) -> AsyncIterator[JobStatus]:
         """The job each time it changes, until it is final. A gateway that restarts meanwhile is waited for."""
         last_word = time.monotonic()

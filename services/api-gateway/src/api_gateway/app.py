@@ -16,19 +16,38 @@ from api_gateway.abandoned_cars import sweep_abandoned
 from api_gateway.acceptance import Acceptance
 from api_gateway.auth.browser import Browsers
 from api_gateway.auth.login import Logins
-from api_gateway.auth.login_limits import LoginLimits
+from api_gateway.auth.login_limits import LoginLimits, TokenLimits
 from api_gateway.auth.operator import load_operator_token
+from api_gateway.auth.operator_sessions import OperatorBrowsers
 from api_gateway.auth.service_auth import ServiceAuth
 from api_gateway.auth.site import Site
 from api_gateway.bounded_body import BoundedBody
 from api_gateway.bus import Bus
+from api_gateway.dead_letters.store import DeadLetters
 from api_gateway.follow import Followers
 from api_gateway.gateway import Gateway
+from api_gateway.job_index import JobIndex
 from api_gateway.metrics import Measured
 from api_gateway.oauth.client_key import load_client_key
 from api_gateway.panel.errors import error_page
+from api_gateway.rates import Rates
 from api_gateway.readiness import SERVICE, stack_readiness, watch_stack
-from api_gateway.routes import admin, assets, firehose, imports, login, own_data, pages, panel, panel_own_data, user
+from api_gateway.routes import (
+    admin,
+    admin_forms,
+    admin_login,
+    admin_pages,
+    assets,
+    dead_letters,
+    firehose,
+    imports,
+    login,
+    own_data,
+    pages,
+    panel,
+    panel_own_data,
+    user,
+)
 from api_gateway.security_headers import SecurityHeaders
 from api_gateway.settings import GatewaySettings
 from headwater.dns_lookup import DnsLookup
@@ -46,7 +65,7 @@ Ask for backfills of AT Protocol accounts and follow them.
 Users log in at `/user` in a browser, whose session then opens the routes below too, or send a service-auth token
 (`com.atproto.server.getServiceAuth`) whose `aud` is this gateway's DID, see `/.well-known/did.json`, and whose `lxm`
 is the route's method, `x-lxm` below. A token for a POST or DELETE is good for one request; one for a GET until it
-expires. Operators send the token in `HEADWATER_HOME/operator-token`.
+expires. Operators log in at `/admin` with the token in `HEADWATER_HOME/operator-token`, or send it as a bearer token.
 
 Whatever is refused is said in a problem document (RFC 9457); its `reason` is for programs.
 """
@@ -86,6 +105,11 @@ def create_app(settings: GatewaySettings, tasks: Tasks) -> FastAPI:
                 logins=Logins(bus, http, resolver),
                 login_limits=LoginLimits(),
                 operator=operator,
+                operator_browsers=OperatorBrowsers(bus, site, operator),
+                token_limits=TokenLimits(),
+                dead_letters=DeadLetters(bus),
+                job_index=JobIndex(bus),
+                rates=Rates(),
                 resolver=resolver,
                 followers=Followers(),
                 exports=Followers(each=2, total=50),
@@ -105,7 +129,9 @@ def create_app(settings: GatewaySettings, tasks: Tasks) -> FastAPI:
         redoc_url=None,
         docs_url=None,
     )
-    for router in (user.router, own_data.router, imports.router, admin.router, firehose.router):
+    for router in (user.router, own_data.router, imports.router, admin.router, dead_letters.router, firehose.router):
+        app.include_router(router)
+    for router in (admin_login.router, admin_forms.router, admin_pages.router):
         app.include_router(router)
     for router in (login.router, panel.router, panel_own_data.router, pages.router, assets.router):
         app.include_router(router)

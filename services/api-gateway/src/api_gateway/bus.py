@@ -105,6 +105,16 @@ class Bus:
         return self._bucket(streams.BUCKET_SESSIONS)
 
     @property
+    def operators(self) -> KeyValue:
+        """Browsers of operators. Raises Problem 503."""
+        return self._bucket(streams.BUCKET_OPERATORS)
+
+    @property
+    def hosts(self) -> KeyValue:
+        """What the repo-backfill workers say of hosts. Raises Problem 503."""
+        return self._bucket(streams.BUCKET_HOSTS)
+
+    @property
     def control(self) -> KeyValue:
         """What operators switched. Raises Problem 503."""
         return self._bucket(streams.BUCKET_CONTROL)

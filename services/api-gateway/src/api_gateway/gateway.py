@@ -11,11 +11,15 @@ from api_gateway.acceptance import Acceptance
 from api_gateway.auth.account import Authenticator
 from api_gateway.auth.browser import Browsers
 from api_gateway.auth.login import Logins
-from api_gateway.auth.login_limits import LoginLimits
+from api_gateway.auth.login_limits import LoginLimits, TokenLimits
 from api_gateway.auth.operator import OperatorToken
+from api_gateway.auth.operator_sessions import OperatorBrowsers
 from api_gateway.auth.site import Site
 from api_gateway.bus import Bus
+from api_gateway.dead_letters.store import DeadLetters
 from api_gateway.follow import Followers
+from api_gateway.job_index import JobIndex
+from api_gateway.rates import Rates
 from api_gateway.settings import GatewaySettings
 from headwater.health import Readiness
 from headwater.identity import IdentityResolver
@@ -34,6 +38,11 @@ class Gateway:
     logins: Logins
     login_limits: LoginLimits
     operator: OperatorToken
+    operator_browsers: OperatorBrowsers
+    token_limits: TokenLimits
+    dead_letters: DeadLetters
+    job_index: JobIndex
+    rates: Rates
     resolver: IdentityResolver
     followers: Followers
     exports: Followers

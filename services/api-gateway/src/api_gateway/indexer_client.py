@@ -14,12 +14,13 @@ from headwater.bus.queries import (
     AccountSettings,
     AccountStats,
     ChangePrivacy,
+    FetchAnewAsked,
     PrivacyChanged,
     RecordsQuery,
     StatsQuery,
 )
 from headwater.bus.records import RecordsPage, decode_page
-from headwater.bus.subjects import ACCOUNT_SETTINGS, ACCOUNT_STATS, CHANGE_PRIVACY, RECORDS_PAGE
+from headwater.bus.subjects import ACCOUNT_SETTINGS, ACCOUNT_STATS, CHANGE_PRIVACY, FETCH_ANEW, RECORDS_PAGE
 from headwater.errors import InvariantError
 
 ANSWER_SECONDS = 10.0
@@ -47,6 +48,14 @@ async def change_privacy(bus: Bus, change: ChangePrivacy) -> PrivacyChanged:
     Raises Problem 503 when no indexer answers: it may be done then or not, and asking again does no harm.
     """
     return _parsed(await _ask(bus, CHANGE_PRIVACY, change), PrivacyChanged)
+
+
+async def fetch_anew(bus: Bus, did: str) -> FetchAnewAsked:
+    """Let the indexer ask for a repo of which something could not be used: it knows since when it is to be held.
+
+    Raises Problem 503 when no indexer answers: it may be asked for then, and asking again does no harm.
+    """
+    return _parsed(await _ask(bus, FETCH_ANEW, AccountQuery(did=did)), FetchAnewAsked)
 
 
 async def records_page(bus: Bus, query: RecordsQuery) -> RecordsPage:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import Any
+import asyncio
+from typing import Final
 
 from nats.js.api import ConsumerInfo
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from api_gateway.bus import Bus
 from api_gateway.firehose_status import FirehoseStatus, firehose_status
+from api_gateway.job_index import JobIndex
 from api_gateway.pause import is_paused
+from api_gateway.rates import Rates
 from headwater.bus.buckets import entries
 from headwater.bus.streams import (
     STREAM_BACKFILL,
@@ -27,14 +29,20 @@ from headwater.bus.subjects import PARTITIONS, RequestLane
 from headwater.health import Readiness
 from headwater.presence import WorkerPresence, living_workers
 
+_LANES: Final = (("live", live_consumer), ("replay", replay_consumer), ("backfill", backfill_consumer))
+
 
 class StreamStatus(BaseModel):
-    """A stream. ``last_sequence`` only grows: its growth is the rate of what comes in."""
+    """A stream. ``last_sequence`` only grows: its growth is the rate of what comes in.
+
+    Rates are since a look of the last half minute; null where there was none.
+    """
 
     stream: str
     messages: int
     bytes: int
     last_sequence: int
+    messages_per_second: float | None = Field(None, description="what comes in")
 
 
 class LaneStatus(BaseModel):
@@ -45,6 +53,7 @@ class LaneStatus(BaseModel):
     waiting: int
     in_flight: int
     redelivered: int
+    messages_per_second: float | None = Field(None, description="what is acknowledged")
 
 
 class StackStatus(BaseModel):
@@ -61,17 +70,21 @@ class StackStatus(BaseModel):
     firehose: FirehoseStatus
 
 
-async def stack_status(bus: Bus, readiness: Readiness) -> StackStatus:
+async def stack_status(bus: Bus, readiness: Readiness, jobs: JobIndex, seen: Rates) -> StackStatus:
     """Look everywhere once. Raises nats errors."""
-    jobs = Counter(job.state.value for job in await bus.jobs.all_jobs())
+    streams = await asyncio.gather(*(_stream(bus, str(config.name)) for config in STREAMS))
+    consumers = await _consumers(bus)
+    totals = {stream.stream: stream.last_sequence for stream in streams}
+    totals |= {name: info.ack_floor.consumer_seq for name, info in consumers.items() if info.ack_floor is not None}
+    rates = seen.look(totals)
     return StackStatus(
         ready=readiness.conditions,
         repo_backfill={"paused": await is_paused(bus)},
         workers=await living_workers(bus.workers),
-        streams=[await _stream(bus, str(config.name)) for config in STREAMS],
-        requests=await _requests(bus),
-        lanes=await _lanes(bus),
-        jobs=dict(jobs),
+        streams=[one.model_copy(update={"messages_per_second": rates.get(one.stream)}) for one in streams],
+        requests=[_lane(lane.value, None, consumers[request_consumer(lane)], rates) for lane in RequestLane],
+        lanes=[_lane(name, p, consumers[name_of(p)], rates) for name, name_of in _LANES for p in range(PARTITIONS)],
+        jobs={state.value: count for state, count in (await jobs.counts()).items()},
         cursors={key: value.decode("utf-8", "replace") for key, value in await entries(bus.cursors, ">")},
         firehose=await firehose_status(bus),
     )
@@ -82,29 +95,18 @@ async def _stream(bus: Bus, name: str) -> StreamStatus:
     return StreamStatus(stream=name, messages=state.messages, bytes=state.bytes, last_sequence=state.last_seq)
 
 
-async def _requests(bus: Bus) -> list[LaneStatus]:
-    found = await _consumers(bus, STREAM_REQUESTS)
-    return [_lane(lane.value, None, found[request_consumer(lane)]) for lane in RequestLane]
+async def _consumers(bus: Bus) -> dict[str, ConsumerInfo]:
+    names = (STREAM_LIVE, STREAM_REPLAY, STREAM_BACKFILL, STREAM_REQUESTS)
+    found = await asyncio.gather(*(bus.js.consumers_info(name) for name in names))
+    return {info.name: info for infos in found for info in infos}
 
 
-async def _lanes(bus: Bus) -> list[LaneStatus]:
-    lanes = (
-        ("live", await _consumers(bus, STREAM_LIVE), live_consumer),
-        ("replay", await _consumers(bus, STREAM_REPLAY), replay_consumer),
-        ("backfill", await _consumers(bus, STREAM_BACKFILL), backfill_consumer),
-    )
-    return [_lane(name, p, found[consumer(p)]) for name, found, consumer in lanes for p in range(PARTITIONS)]
-
-
-async def _consumers(bus: Bus, stream: str) -> dict[str, ConsumerInfo]:
-    return {info.name: info for info in await bus.js.consumers_info(stream)}
-
-
-def _lane(lane: str, partition: int | None, info: Any) -> LaneStatus:
+def _lane(lane: str, partition: int | None, info: ConsumerInfo, rates: dict[str, float]) -> LaneStatus:
     return LaneStatus(
         lane=lane,
         partition=partition,
         waiting=info.num_pending or 0,
         in_flight=info.num_ack_pending or 0,
         redelivered=info.num_redelivered or 0,
+        messages_per_second=rates.get(info.name),
     )

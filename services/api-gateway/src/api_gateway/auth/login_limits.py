@@ -1,4 +1,4 @@
-"""How often logins may be begun: by one client address, and for one account."""
+"""How often logins may be begun, by one client address and for one account, and the operators' token tried."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ PER_ADDRESS: Final = (20, 60.0)
 """Logins at once from one address, and the seconds in which that many come back."""
 PER_ACTOR: Final = (10, 300.0)
 """The same for one handle, DID or host: authorization servers must not be called by us in floods."""
+TOKENS_PER_ADDRESS: Final = (10, 300.0)
+"""Tries of the operators' token from one address, and the seconds in which that many come back."""
 _MAX_KNOWN: Final = 20_000
 _IPV6_PREFIX: Final = 64
 
@@ -52,6 +54,19 @@ class LoginLimits:
             raise Problem(
                 HTTPStatus.TOO_MANY_REQUESTS, "too_many_logins", "logins are begun too often", retry_after=wait
             )
+
+
+class TokenLimits:
+    """Raises Problem 429 where the operators' token is tried too fast."""
+
+    def __init__(self) -> None:
+        self._addresses = TokenBuckets(*TOKENS_PER_ADDRESS)
+
+    def check(self, address: str) -> None:
+        """Count a try from this address. Raises Problem 429."""
+        wait = self._addresses.take(network_of(address), time.monotonic())
+        if wait:
+            raise Problem(HTTPStatus.TOO_MANY_REQUESTS, "too_many_logins", "it is tried too often", retry_after=wait)
 
 
 def network_of(address: str) -> str:

@@ -15,6 +15,7 @@ from api_gateway.cancellation import cancel
 from api_gateway.cooldown import job_running
 from api_gateway.follow import event_stream
 from api_gateway.gateway import Gateway, GatewayDep
+from api_gateway.hosts_status import HostList, host_list
 from api_gateway.metrics import VERDICTS
 from api_gateway.problems import Problem, documented
 from api_gateway.routes.bodies import Accepted, JobId, Jobs, OperatorBackfill
@@ -22,7 +23,12 @@ from api_gateway.routes.user import no_such_job
 from api_gateway.stack_status import StackStatus, stack_status
 from headwater.bus.jobs import BackfillRequest, JobState, JobStatus
 
-_ALWAYS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE)
+_ALWAYS = (
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
 _RETRIED = (JobState.FAILED, JobState.CANCELLED)
 
 router = APIRouter(
@@ -57,8 +63,8 @@ async def list_jobs(
     before: str | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Jobs:
-    """All jobs of the last 30 days, newest first."""
-    found, following = jobs.page(await gateway.bus.jobs.all_jobs(), state=state, before=before, limit=limit)
+    """The jobs of the last 30 days, newest first; of very many the newest 200,000."""
+    found, following = await gateway.job_index.page(state=state, before=before, limit=limit)
     return Jobs(jobs=found, next=following)
 
 
@@ -130,7 +136,13 @@ async def resume_repo_backfill(gateway: GatewayDep) -> None:
     await pause.resume(gateway.bus)
 
 
+@router.get("/hosts")
+async def get_hosts(gateway: GatewayDep) -> HostList:
+    """The hosts (PDSes) that are asked for repos: their limits, who waits, and what went wrong."""
+    return await host_list(gateway.bus)
+
+
 @router.get("/status")
 async def get_status(gateway: GatewayDep) -> StackStatus:
-    """Workers, streams, lag by lane and partition, jobs by state, cursors."""
-    return await stack_status(gateway.bus, gateway.readiness)
+    """Workers, streams and lanes with lag and rates, jobs by state, cursors."""
+    return await stack_status(gateway.bus, gateway.readiness, gateway.job_index, gateway.rates)

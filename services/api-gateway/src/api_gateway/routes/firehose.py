@@ -12,7 +12,12 @@ from api_gateway.gateway import GatewayDep
 from api_gateway.problems import documented
 from api_gateway.routes.bodies import FirehoseBackfill
 
-_ALWAYS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE)
+_ALWAYS = (
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
 
 router = APIRouter(
     prefix="/api/admin/firehose",
