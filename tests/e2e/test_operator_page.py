@@ -40,9 +40,14 @@ def images(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def followed() -> AsyncIterator[tuple[RunningStack, SimulatedWorld]]:
-    """A stack that follows a relay, and its network."""
+    """A stack that follows a relay, and its network: what its accounts have written was before the live tail."""
     ports = SimulatedPorts.choose()
     async with SimulatedWorld(77, ports) as world, AsyncExitStack() as ends:
+        alice, bob = world.add_account("alice.sim.test"), world.add_account("bob.sim.test", host=world.hosts[1])
+        alice.seed_records(300)
+        for rkey in ("bad", "worse", "worst"):
+            alice.put_invalid(POST, rkey, bad_block())
+        bob.fault(Answer(status=429, headers={"Retry-After": "900"}))
         running = running_stack(ports.plc_url, RELAY_URLS=world.relay.url, **ports.variables)
         stack = await asyncio.to_thread(running.__enter__)
         ends.push_async_exit(partial(asyncio.to_thread, running.__exit__))
@@ -84,6 +89,7 @@ def bad_block() -> bytes:
     return cbor2.dumps({"text": HOSTILE, "$type": POST, "score": 1.5}, canonical=True)
 
 
+@pytest.mark.timeout(300)
 async def test_the_whole_of_an_operators_day(
     browser: Browser,
     followed: tuple[RunningStack, SimulatedWorld],
@@ -92,11 +98,6 @@ async def test_the_whole_of_an_operators_day(
     tmp_path: Path,
 ) -> None:
     stack, world = followed
-    alice, bob = world.add_account("alice.sim.test"), world.add_account("bob.sim.test", host=world.hosts[1])
-    alice.seed_records(300)
-    for rkey in ("bad", "worse", "worst"):
-        alice.put_invalid(POST, rkey, bad_block())
-    bob.fault(Answer(status=429, headers={"Retry-After": "900"}))
     async with person(browser, stack, viewport=DESKTOP) as somebody:
         page = somebody.page
         await page.goto(f"{somebody.url}/admin")
