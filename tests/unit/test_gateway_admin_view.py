@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from api_gateway.dead_letters.contents import read
 from api_gateway.panel.admin_view import SAID, ago, hex_dump, lane_sums, rate, said_words, size
 from api_gateway.stack_status import LaneStatus
+from gateway_harness import worker
 from headwater.cid import cid_of, cid_text
 
 
@@ -41,9 +42,14 @@ def test_lanes_are_added_up_over_their_partitions() -> None:
         LaneStatus(lane="live", partition=p, waiting=p, in_flight=1, redelivered=0, messages_per_second=0.5)
         for p in range(3)
     ]
-    [live, crawl] = lane_sums([*parts, LaneStatus(lane="crawl", waiting=0, in_flight=0, redelivered=0)])
+    workers = [
+        worker("indexer", number).model_copy(update={"figures": {"live_rows_per_second": 40.0}}) for number in (0, 1)
+    ]
+    empty = LaneStatus(lane="replay", partition=0, waiting=0, in_flight=0, redelivered=0)
+    [live, replay] = lane_sums([*parts, empty], workers)
     assert (live.waiting, live.in_flight, live.rate, live.worst) == (3, 3, 1.5, "2 (2)")
-    assert (crawl.rate, crawl.worst) == (None, "")
+    assert live.rows == 80
+    assert (replay.rate, replay.rows, replay.worst) == (None, 0, "")
 
 
 def test_a_page_says_only_what_is_ours_to_say() -> None:

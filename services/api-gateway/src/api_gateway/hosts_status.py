@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field, ValidationError
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from api_gateway.bus import Bus
 from headwater.bus.buckets import entries
 from headwater.bus.hosts import HostsReport, HostState, HostStatus
 from headwater.errors import InvariantError
+
+_EXAMPLE: Final[dict[str, JsonValue]] = {
+    "known": 1,
+    "paused": 1,
+    "hosts": [
+        {
+            "host": "https://pds.example",
+            "worker_id": 0,
+            "state": "paused",
+            "cause": "retry_after",
+            "paused_until_us": 1764374460000000,
+            "running": 0,
+            "waiting": 2,
+            "tokens": 4.5,
+            "requests": 120,
+            "limit": 3000,
+            "remaining": 140,
+            "failures_in_a_row": 1,
+            "errors": {"retry_after": 1, "not_found": 3},
+            "last_error": "pds.example: status 429",
+            "last_error_at_us": 1764374400000000,
+        }
+    ],
+}
 
 
 class HostList(BaseModel):
@@ -15,6 +41,8 @@ class HostList(BaseModel):
 
     A host that several workers ask is there once for each: each keeps its own limits.
     """
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     known: int = Field(description="hosts that the workers remember, told or not")
     paused: int = Field(description="of these, those that are left alone now")

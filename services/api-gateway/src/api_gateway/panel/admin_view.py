@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -92,11 +92,9 @@ def figures(worker: WorkerPresence) -> str:
     return ", ".join(said)
 
 
-def rows_per_second(workers: Iterable[WorkerPresence]) -> float:
-    """What all indexers write together."""
-    return sum(
-        value for worker in workers for name, value in worker.figures.items() if name.endswith("_rows_per_second")
-    )
+def rows_per_second(workers: Iterable[WorkerPresence], lane: str) -> float:
+    """What all indexers write of a lane together."""
+    return sum(worker.figures.get(f"{lane}_rows_per_second", 0.0) for worker in workers)
 
 
 def hex_dump(data: bytes) -> str:
@@ -111,25 +109,26 @@ def hex_dump(data: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LaneSum:
-    """A lane over all its partitions. ``worst`` is the partition where most waits."""
+    """A lane over all its partitions. ``rate`` is of messages, ``worst`` the partition where most waits."""
 
     lane: str
     waiting: int
     in_flight: int
     redelivered: int
     rate: float | None
+    rows: float
     worst: str
 
 
-def lane_sums(lanes: Iterable[LaneStatus]) -> list[LaneSum]:
-    """The lanes, their partitions added up."""
+def lane_sums(lanes: Iterable[LaneStatus], workers: Sequence[WorkerPresence]) -> list[LaneSum]:
+    """The lanes, their partitions added up, with the rows that the workers say they write."""
     by_lane: defaultdict[str, list[LaneStatus]] = defaultdict(list)
     for lane in lanes:
         by_lane[lane.lane].append(lane)
-    return [_sum(name, parts) for name, parts in by_lane.items()]
+    return [_sum(name, parts, rows_per_second(workers, name)) for name, parts in by_lane.items()]
 
 
-def _sum(name: str, parts: list[LaneStatus]) -> LaneSum:
+def _sum(name: str, parts: list[LaneStatus], rows: float) -> LaneSum:
     rates = [part.messages_per_second for part in parts if part.messages_per_second is not None]
     worst = max(parts, key=lambda part: part.waiting)
     return LaneSum(
@@ -138,5 +137,6 @@ def _sum(name: str, parts: list[LaneStatus]) -> LaneSum:
         in_flight=sum(part.in_flight for part in parts),
         redelivered=sum(part.redelivered for part in parts),
         rate=sum(rates) if rates else None,
+        rows=rows,
         worst=f"{worst.partition} ({worst.waiting:,})" if worst.waiting and worst.partition is not None else "",
     )

@@ -103,6 +103,7 @@ async def show_overview(
 ) -> Response:
     """The first page, after a form with what came of it."""
     status = await stack_status(gateway.bus, gateway.readiness, gateway.job_index, gateway.rates)
+    lanes = admin_view.lane_sums(status.lanes, status.workers)
     letters = await gateway.dead_letters.page(limit=1)
     return _shown(
         "overview.html",
@@ -111,8 +112,8 @@ async def show_overview(
         said=said,
         problem=problem,
         status=status,
-        lanes=admin_view.lane_sums(status.lanes),
-        rows=admin_view.rows_per_second(status.workers),
+        lanes=lanes,
+        rows=sum(lane.rows for lane in lanes),
         under_way=sum(status.jobs.get(state.value, 0) for state in _UNDER_WAY),
         letters=sum(one.letters for one in letters.counts),
         open_gaps=sum(gap.state is not GapState.CLOSED for gap in status.firehose.gaps),
