@@ -71,6 +71,7 @@ def _announce(stack: Stack) -> None:
     lines = (
         f"Headwater is ready: {stack.gateway_url}",
         f"  your own data  {stack.gateway_url}/user",
+        f"  operators      {stack.gateway_url}/admin, with the token in {stack.home / 'operator-token'}",
         f"  API            {stack.gateway_url}/docs",
         f"  state          {stack.home}",
         "In another shell:",
