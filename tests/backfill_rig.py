@@ -19,7 +19,7 @@ from nats.js import JetStreamContext
 
 from headwater.bus.job_store import JobStore
 from headwater.bus.jobs import BackfillRequest, CancelPart, IndexPart, IndexState, JobState, JobStatus
-from headwater.bus.messages import Outcome, SnapshotBatch, SnapshotEnd, decode_backfill
+from headwater.bus.messages import Outcome, SnapshotBatch, SnapshotEnd, batch_of, decode_backfill
 from headwater.bus.queries import AccountQuery, RepoState
 from headwater.bus.streams import BUCKET_CONTROL, BUCKET_JOBS, STREAM_REQUESTS, apply_topology
 from headwater.bus.subjects import RECORDS_BACKFILL, REPO_STATE, RequestLane, request_subject
@@ -89,8 +89,9 @@ class StandIn:
     async def _take(self, message: Msg) -> None:
         part = decode_backfill(message.data)
         seen = self.seen.setdefault(part.job, Seen())
+        if (batch := batch_of(part)) is not None:
+            seen.batches[batch.attempt, batch.batch] = batch
         if isinstance(part, SnapshotBatch):
-            seen.batches[part.attempt, part.batch] = part
             return
         seen.ends.append(part)
         if self.ending:

@@ -154,10 +154,10 @@ def world_of(history: list[dict[Key, int | None]]) -> World:
 def messages_of(
     world: World, snapshot: Snapshot, job: str, attempt: int, at: int, *, held: bool, epoch: int
 ) -> list[BackfillMessage]:
-    """What repo-backfill would publish for an attempt."""
+    """What repo-backfill would publish for an attempt; the last batch with the end, or before it, as is legal, too."""
     state, scope = world.truth[at], snapshot.scope(world.truth[at])
     beyond = {key: value for key, value in state.items() if key not in scope}
-    batches: list[BackfillMessage] = []
+    batches: list[SnapshotBatch] = []
     keys = sorted(state)
     for number, start in enumerate(range(0, len(keys), snapshot.size)):
         part = keys[start : start + snapshot.size]
@@ -189,8 +189,9 @@ def messages_of(
         cutoff_us=None if snapshot.cutoff is None else snapshot.cutoff * 1_000_000,
         batches=len(batches),
         records=len(scope),
+        last=batches[-1] if batches and at % 3 and snapshot.ending is Outcome.COMPLETE else None,
     )
-    return [*batches, end]
+    return [*(batches if end.last is None else batches[:-1]), end]
 
 
 class Run:

@@ -45,6 +45,7 @@ ROWS = Rows(
     record=["{}"],
     raw={0: b"\x00"},
 )
+LAST = SnapshotBatch(did=DID, rev="r", job="j", attempt=1, epoch=0, whole=True, batch=0, put=ROWS)
 
 
 def test_partition_is_pinned() -> None:
@@ -74,6 +75,7 @@ def test_tokens_are_single_and_distinct() -> None:
             did=DID, rev="r", job="j", attempt=1, epoch=0, whole=False, batch=3, put=ROWS, keys=Keys(["c"], ["k"])
         ),
         SnapshotEnd(did=DID, job="j", attempt=2, epoch=1, lane="user", outcome=Outcome.FAILED, reason="not_found"),
+        SnapshotEnd(did=DID, job="j", attempt=1, epoch=0, lane="user", outcome=Outcome.COMPLETE, last=LAST),
     ],
 )
 def test_backfill_messages_survive_the_bus(message: SnapshotBatch | SnapshotEnd) -> None:
@@ -109,6 +111,16 @@ def test_live_messages_survive_the_bus() -> None:
         encode(
             SnapshotBatch(
                 did=DID, rev="r", job="j", attempt=1, epoch=0, whole=True, batch=0, keys=Keys(collection=["a"])
+            )
+        ),
+        *(
+            encode(SnapshotEnd(did=DID, job="j", attempt=1, epoch=0, lane="user", outcome=Outcome.COMPLETE, last=last))
+            for last in (
+                msgspec.structs.replace(LAST, keys=Keys(collection=["a"])),
+                msgspec.structs.replace(LAST, attempt=2),
+                msgspec.structs.replace(LAST, did="did:plc:other"),
+                msgspec.structs.replace(LAST, epoch=1),
+                msgspec.structs.replace(LAST, job="other"),
             )
         ),
     ],

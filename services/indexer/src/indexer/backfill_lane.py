@@ -9,7 +9,7 @@ import asyncpg
 import nats.errors
 
 from headwater.bus.job_store import JobStore
-from headwater.bus.messages import BackfillMessage, Outcome, Rows, SnapshotBatch, SnapshotEnd
+from headwater.bus.messages import BackfillMessage, Outcome, Rows, SnapshotBatch, SnapshotEnd, batch_of
 from headwater.errors import InvalidInputError, TransientError
 from indexer import metrics
 from indexer.database import Database, translated
@@ -27,9 +27,8 @@ _DELIVERIES_BEFORE_GIVING_UP = 300
 
 def weight(message: BackfillMessage) -> int:
     """How many rows a message brings into a transaction."""
-    if isinstance(message, SnapshotBatch):
-        return len(message.put) + len(message.held)
-    return 1
+    batch = batch_of(message)
+    return 1 if batch is None else len(batch.put) + len(batch.held)
 
 
 class BackfillWriter:
@@ -61,11 +60,11 @@ class BackfillWriter:
         """One message of a group that was refused, without the rows that cannot be written."""
         message = delivery.message
         refused, letters = Refused(), list[RefusedRecord]()
-        if isinstance(message, SnapshotBatch):
-            put = await refused_rows(connection, message.did, message.rev, message.put)
-            held = await refused_rows(connection, message.did, message.rev, message.held)
+        if (batch := batch_of(message)) is not None:
+            put = await refused_rows(connection, batch.did, batch.rev, batch.put)
+            held = await refused_rows(connection, batch.did, batch.rev, batch.held)
             refused = Refused(frozenset(put), frozenset(held))
-            letters = [*_letters(message, message.put, put), *_letters(message, message.held, held)]
+            letters = [*_letters(batch, batch.put, put), *_letters(batch, batch.held, held)]
         try:
             with translated():
                 result = await write_snapshots(connection, Group([message], ends, {0: refused}), self._track)

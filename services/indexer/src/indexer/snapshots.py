@@ -8,7 +8,7 @@ from itertools import chain
 
 import asyncpg
 
-from headwater.bus.messages import BackfillMessage, Keys, Rows, SnapshotBatch, SnapshotEnd
+from headwater.bus.messages import BackfillMessage, Keys, Rows, SnapshotBatch, SnapshotEnd, batch_of
 from headwater.bus.subjects import RequestLane
 from headwater.clock import now_us
 from indexer.batch import joined, keys_beside, rows_beside, rows_of, without
@@ -143,7 +143,8 @@ class _Transaction:
             await self._connection.copy_records_to_table("snapshot_batch", records=kept, columns=columns)
 
     async def _admit_batches(self) -> list[tuple[int, SnapshotBatch]]:
-        batches = [(i, m) for i, m in enumerate(self._group.messages) if isinstance(m, SnapshotBatch)]
+        found = ((index, batch_of(message)) for index, message in enumerate(self._group.messages))
+        batches = [(index, batch) for index, batch in found if batch is not None]
         done = await self._committed(batches)
         admitted = []
         for index, batch in batches:

@@ -203,14 +203,14 @@ class Attempt:
         scope = Scope(self._cutoff_us(), self._state.held, now_us(), self._wanted)
         snapshot = Snapshot(repo.blocks, repo.records, scope, publisher.max_payload - _MESSAGE_OVERHEAD)
         subject = backfill_subject(request.did)
-        batches = 0
+        last: SnapshotBatch | None = None
         async with publisher.stream() as out:
             for batch in snapshot:
                 await self._keep_refused(batch, repo.commit.rev)
                 if batch.put or batch.held or batch.keys:
-                    message = self._message(batch, repo.commit.rev, batches)
-                    await out.send(subject, encode(message), f"{request.job_id}/{self._number}/{batches}")
-                    batches += 1
+                    if last is not None:
+                        await out.send(subject, encode(last), f"{request.job_id}/{self._number}/{last.batch}")
+                    last = self._message(batch, repo.commit.rev, 0 if last is None else last.batch + 1)
                 await self._progress.report(records_published=snapshot.seen, rejected=dict(snapshot.rejected))
                 await asyncio.sleep(0)
         end = SnapshotEnd(
@@ -227,11 +227,12 @@ class Attempt:
             cutoff_us=scope.cutoff_us,
             collections=self._wanted.text,
             at_us=self._asked_at_us,
-            batches=batches,
+            batches=0 if last is None else last.batch + 1,
             records=snapshot.published,
             rejected={reason.value: count for reason, count in snapshot.rejected.items()},
             handle=await handle,
             pds=self._pds,
+            last=last,
         )
         largest = dict(snapshot.by_collection.most_common(MAX_COLLECTIONS))
         await self._end(end, records_published=snapshot.seen, rejected=end.rejected, collections=largest)

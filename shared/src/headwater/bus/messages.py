@@ -81,7 +81,8 @@ class SnapshotBatch(msgspec.Struct, frozen=True, tag="snapshot_batch", kw_only=T
 class SnapshotEnd(msgspec.Struct, frozen=True, tag="snapshot_end", kw_only=True):
     """The last message of a job's attempt: what must be committed before the sweep may run, or why there is nothing.
 
-    ``batches`` and ``records`` (the ``put`` rows of all batches) are totals. ``rev`` and ``data`` (the CID of the
+    ``last`` is the last batch, which travels with it: most repos are a single message. ``batches`` and ``records`` (the
+    ``put`` rows of all batches) are totals, with that one. ``rev`` and ``data`` (the CID of the
     MST's root) are of the commit; empty when the outcome is failed or cancelled before one was verified.
     ``days`` were asked for, and ``cutoff_us`` is the scope: None is all time. ``collections`` is the filter of the job
     (``CollectionFilter.text``, empty is all). ``at_us`` is when the account's host was asked, in microseconds since
@@ -109,6 +110,7 @@ class SnapshotEnd(msgspec.Struct, frozen=True, tag="snapshot_end", kw_only=True)
     pds: str | None = None
     reason: str | None = None
     detail: str | None = None
+    last: SnapshotBatch | None = None
 
 
 class LiveCommit(msgspec.Struct, frozen=True, kw_only=True, tag="commit"):
@@ -199,11 +201,23 @@ def decode_backfill(payload: bytes) -> BackfillMessage:
         message: BackfillMessage = _backfill.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidInputError(Reason.MESSAGE_MALFORMED, str(error)) from error
-    if isinstance(message, SnapshotBatch):
-        _check_rows(message.put)
-        _check_rows(message.held)
-        _check_keys(message.keys)
+    if (batch := batch_of(message)) is not None:
+        _check_rows(batch.put)
+        _check_rows(batch.held)
+        _check_keys(batch.keys)
+        if (batch.did, batch.job, batch.attempt, batch.epoch) != (
+            message.did,
+            message.job,
+            message.attempt,
+            message.epoch,
+        ):
+            raise InvalidInputError(Reason.MESSAGE_MALFORMED, "an end with a batch of another attempt")
     return message
+
+
+def batch_of(message: BackfillMessage) -> SnapshotBatch | None:
+    """The batch that a message is, or brings along."""
+    return message if isinstance(message, SnapshotBatch) else message.last
 
 
 def decode_live(payload: bytes) -> LiveBatch:
