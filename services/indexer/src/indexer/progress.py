@@ -16,7 +16,10 @@ _SECONDS_BETWEEN = 0.25
 
 
 class Progress:
-    """Writes the index parts: every decision, and in between about four times a second."""
+    """Writes the index parts: every decision, and in between about four times a second.
+
+    Most jobs are of small repos and decided within a moment; only of one that takes longer is anything told before.
+    """
 
     def __init__(self, store: JobStore) -> None:
         self._store = store
@@ -35,7 +38,7 @@ class Progress:
         for job in jobs:
             if job.state != "indexing":
                 self._told.pop(job.job_id, None)
-            elif now - self._told.get(job.job_id, 0.0) < _SECONDS_BETWEEN:
+            elif now - self._told.setdefault(job.job_id, now) < _SECONDS_BETWEEN:
                 continue
             else:
                 self._told[job.job_id] = now

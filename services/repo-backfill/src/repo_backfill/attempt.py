@@ -283,4 +283,3 @@ class Attempt:
         await self._progress.write(rev=end.rev, handle=end.handle, **figures)
         message_id = f"{end.job}/{end.attempt}/end"
         await self._tools.publisher.publish(backfill_subject(end.did), encode(end), message_id)
-        await self._progress.write(state=FetchState.PUBLISHED)

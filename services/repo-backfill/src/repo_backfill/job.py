@@ -35,6 +35,7 @@ _GIVEN_UP: Final = {FetchState.FAILED: Outcome.FAILED, FetchState.CANCELLED: Out
 _OF_INDEX: Final = {IndexState.FAILED: FetchState.FAILED, IndexState.CANCELLED: FetchState.CANCELLED}
 _BUG: Final = DoubtfulRepoError(Reason.INTERNAL, "a mistake of ours, see the log", tries=2)
 _FAREWELL_SECONDS = 2.0
+_SOON_SECONDS = 1.0
 
 
 class Job:
@@ -91,7 +92,7 @@ class Job:
                     return settled
             part = self._progress.part
             assert part is not None
-            index = await signals.outcome(part.attempt)
+            index = await self._outcome(part, signals)
             if index.state is IndexState.SUPERSEDED:
                 self._superseded += 1
                 await asyncio.sleep(backoff_seconds(self._superseded, cap=30.0))
@@ -109,7 +110,7 @@ class Job:
         except TransientError as error:
             return await self._try_later(signals, error)
         except asyncio.CancelledError:
-            await self._let_go()
+            await self._let_go(FetchState.WAITING, "the worker was stopped")
             raise
         except (InvariantError, OvertakenError, nats.errors.Error):
             raise
@@ -120,6 +121,23 @@ class Job:
         if published or signals.ended:
             return None
         return await self._give_up(signals, FetchState.CANCELLED, None, None)
+
+    async def _outcome(self, part: FetchPart, signals: JobSignals) -> IndexPart:
+        """The indexer's word on a published attempt. Only where it does not come soon is it written down that all is
+        published.
+
+        A worker that dies before that leaves an unfinished attempt, whose snapshot is written, or fetched again.
+        """
+        if part.state is not FetchState.PUBLISHED:
+            try:
+                async with asyncio.timeout(_SOON_SECONDS):
+                    return await signals.outcome(part.attempt)
+            except TimeoutError:
+                await self._progress.write(state=FetchState.PUBLISHED)
+            except asyncio.CancelledError:
+                await self._let_go(FetchState.PUBLISHED)
+                raise
+        return await signals.outcome(part.attempt)
 
     async def _claim(self, before: FetchPart | None) -> FetchPart:
         """Make the next attempt ours. An attempt that its worker left unfinished was a try that failed."""
@@ -220,14 +238,14 @@ class Job:
         log.info("job %s of %s: %s %s", request.job_id, request.did, outcome, reason or "", extra=_why(detail))
         return _ACK
 
-    async def _let_go(self) -> None:
+    async def _let_go(self, state: FetchState, detail: str | None = None) -> None:
         """The process stops in good order: what it leaves unfinished is nobody's failed try."""
         part = self._progress.part
         if part is None or part.state not in _UNFINISHED:
             return
         try:
             async with asyncio.timeout(_FAREWELL_SECONDS):
-                await self._progress.write(state=FetchState.WAITING, detail="the worker was stopped")
+                await self._progress.write(state=state, detail=detail)
         except (TimeoutError, OvertakenError, nats.errors.Error):
             return
 

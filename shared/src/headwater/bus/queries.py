@@ -28,7 +28,8 @@ class RepoState(_Message):
     """What the table knows of a repo before a snapshot is fetched.
 
     ``floor_rev``: everything up to this rev is in the table (a snapshot of the whole repo was swept at it).
-    ``scoped_rev`` and ``scoped_cutoff_us``: the newest swept snapshot with a cutoff. ``held``: rows exist.
+    ``scoped_rev`` and ``scoped_cutoff_us``: the newest swept snapshot with a cutoff. ``held``: rows were
+    written, which may be there.
     ``floor_collections`` and ``scoped_collections`` are the filters (``COLLECTIONS``) of these snapshots.
     ``epoch`` goes into every message of the job: a deletion of the account's rows raises it, and what was begun
     before is dropped.

@@ -3,7 +3,7 @@
 -- may have come from outside of it that only another one sweeps.
 SELECT
     coalesce(r.epoch, 0) AS epoch,
-    EXISTS (SELECT FROM record WHERE did = $1) AS held,
+    coalesce(r.written, false) AS held,
     CASE WHEN NOT r.incomplete THEN r.floor_rev END AS floor_rev,
     CASE WHEN NOT r.incomplete THEN r.scoped_rev END AS scoped_rev,
     CASE WHEN r.sync_state = 'synchronized' THEN r.scoped_cutoff END AS scoped_cutoff,
