@@ -1,7 +1,7 @@
 """A simulated network that goes on living while a stack looks at it: accounts with a past, and a seeded writer.
 
-Some of what is written the relay never tells. What became of each record is written down, for whoever has to find out
-why a table differs from it.
+Some of what is written the relay tells wrongly, or never. What became of each record is written down, for whoever has
+to find out why a table differs from it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Final
 from e2e.simulated import SimulatedPorts, SimulatedWorld
 from oracle import Expected
 from simulator import Account
+from simulator.spoils import SPOILS
 
 DAY: Final = 86_400.0
 WINDOW_DAYS: Final = 3
@@ -22,15 +23,16 @@ BACKFILL_DAYS: Final = 30
 POST: Final = "app.bsky.feed.post"
 LIKE: Final = "app.bsky.feed.like"
 _LARGE_RECORDS: Final = 6_000
+_WRONGS: Final = ("hide", "hide", "hide", "swap", "repeat", *sorted(SPOILS))
 
 
 class LivingNetwork:
     """One large account, which its user imports, and small ones whose records are older and newer than the window.
 
-    Of ``unheard`` of the small ones one commit is never told.
+    Of ``wronged`` of the small ones one commit is told wrongly, or never.
     """
 
-    def __init__(self, seed: int, ports: SimulatedPorts, *, small: int = 24, unheard: int = 4) -> None:
+    def __init__(self, seed: int, ports: SimulatedPorts, *, small: int = 24, wronged: int = 8) -> None:
         self.world = world = SimulatedWorld(seed, ports, hosts=3)
         self.told: dict[str, list[str]] = {}
         self.whole: set[str] = set()
@@ -39,7 +41,7 @@ class LivingNetwork:
         world.relay.stream.keep_seconds = WINDOW_DAYS * DAY
         self.large = world.add_account(host=world.hosts[2])
         self.living = [world.add_account(host=world.hosts[i % 2]) for i in range(small)]
-        self._unheard = set(self._rng.sample([account.did for account in self.living], unheard))
+        self._wronged = set(self._rng.sample([account.did for account in self.living], wronged))
         self._write_the_past()
 
     def _write_the_past(self) -> None:
@@ -84,10 +86,11 @@ class LivingNetwork:
             if statuses and chance < 0.5:
                 self._status(account, "active")
             return
-        if account.did in self._unheard and statuses and chance < 0.5:
-            self._unheard.remove(account.did)
-            self.world.relay.stream.tamper("hide", account.did)
-            self._note(account, "the next one is never told")
+        if account.did in self._wronged and statuses and chance < 0.5:
+            self._wronged.remove(account.did)
+            kind = rng.choice(_WRONGS)
+            self.world.relay.stream.tamper(kind, account.did)
+            self._note(account, f"the next one is told wrongly: {kind}")
             chance = rng.uniform(0.5, 0.95)
         posts = [rkey for collection, rkey in account.expected_cids() if collection == POST]
         if chance < 0.45 or not posts:

@@ -25,7 +25,7 @@ FETCH_SECONDS = 2.0
 @pytest.mark.parametrize("days", [0, 7])
 async def test_imported_crawled_replayed_and_written_to_at_once(days: int) -> None:
     ports = SimulatedPorts.choose()
-    network = LivingNetwork(50_000 + days, ports, small=0, unheard=0)
+    network = LivingNetwork(50_000 + days, ports, small=0, wronged=0)
     large = network.large
     large.fault(Slow(bytes_per_s=int(len(large.car_bytes()) / FETCH_SECONDS), times=None))
     async with network.world as world, AsyncExitStack() as ends:
