@@ -20,9 +20,11 @@ from headwater.bus.jobs import (
     IndexPart,
     IndexState,
     JobState,
+    job_key,
 )
 from headwater.bus.streams import BUCKET_JOBS, apply_topology
 from headwater.bus.subjects import RequestLane
+from headwater.errors import InvariantError
 from headwater.service import nats_broker
 from headwater.settings import ServiceSettings
 
@@ -150,3 +152,11 @@ async def test_a_look_at_many_reads_few(bus: Bus, index: JobIndex, monkeypatch: 
     await put(bus.jobs, 300)
     await index.page(limit=10)
     assert len(read) == 1
+
+
+@pytest.mark.parametrize("value", [b"", b"junk", b"[]", b"{}", b'{"state": "no such state"}'])
+async def test_a_part_of_ours_that_is_malformed_is_loud(bus: Bus, index: JobIndex, value: bytes) -> None:
+    bucket = await bus.js.key_value(BUCKET_JOBS)
+    await bucket.put(job_key(did_of(1), id_of(1), "fetch"), value)
+    with pytest.raises(InvariantError):
+        await index.counts()
