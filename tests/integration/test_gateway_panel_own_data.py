@@ -90,7 +90,7 @@ async def test_everything_about_privacy_works_by_forms(stack: Stack, world: Worl
         assert "You have opted out" in await shown(browser)
         assert (await sent(browser, "indexing", opted_out="no")).status_code == 303
         assert (await sent(browser, "collection", collection=LIKE, excluded="yes")).status_code == 303
-        assert f"Let {LIKE} in again" in await shown(browser)
+        assert f"Let in again: {LIKE}" in await shown(browser)
         assert (await sent(browser, "collection", collection="likes", excluded="yes")).status_code == 422
         wrong = await sent(browser, "delete", confirm=world.accounts[1].handle)
         assert (wrong.status_code, "Nothing was deleted" in wrong.text) == (422, True)
