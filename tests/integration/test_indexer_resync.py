@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import asyncpg
 import msgspec
 import nats
+import nats.errors
 import orjson
 import pytest
 from nats.aio.client import Client
@@ -23,7 +25,7 @@ from headwater.bus.queries import AccountQuery, FetchAnewAsked
 from headwater.bus.streams import BUCKET_CONTROL, BUCKET_FIREHOSE, STREAM_REQUESTS, apply_topology
 from headwater.bus.subjects import FETCH_ANEW, RequestLane, live_subject, replay_subject, request_subject
 from headwater.clock import now_us
-from headwater.errors import Reason
+from headwater.errors import Reason, TransientError
 from indexer.database import Database
 from indexer.live import write_events
 from indexer.resync import Resyncs, resync_request
@@ -161,6 +163,24 @@ async def test_who_is_not_active_or_opted_out_is_not_asked_for(resyncs: Resyncs,
     assert await resyncs.file_due() == 1
 
 
+async def test_a_bounded_number_waits_and_the_rest_is_filed_when_there_is_room(
+    js: JetStreamContext, tables: asyncpg.Connection, database_url: str
+) -> None:
+    database = Database(database_url, "resync")
+    firehose = FirehoseStore(await js.key_value(BUCKET_CONTROL), await js.key_value(BUCKET_FIREHOSE))
+    resyncs = Resyncs(database, js, firehose, most_waiting=3)
+    await write_events(tables, [broken(f"did:plc:{letter * 24}") for letter in "abcde"])
+    await make_due(tables)
+    assert [await resyncs.file_due() for _ in range(3)] == [3, 0, 0]
+    assert await tables.fetchval("SELECT count(*) FROM repo WHERE resync_at <= now() AND resync_tries = 0") == 2
+    first = (await requests(js))[0]
+    await js.purge_stream(STREAM_REQUESTS, subject=request_subject(RequestLane.RESYNC, first.did))
+    assert [await resyncs.file_due() for _ in range(2)] == [1, 0]
+    await js.purge_stream(STREAM_REQUESTS)
+    assert [await resyncs.file_due() for _ in range(2)] == [1, 0]
+    await database.close()
+
+
 async def test_what_the_replay_may_bring_is_not_fetched(
     resyncs: Resyncs, js: JetStreamContext, tables: asyncpg.Connection
 ) -> None:
@@ -181,15 +201,21 @@ async def test_what_the_replay_may_bring_is_not_fetched(
 
 
 async def test_a_bus_that_is_away_costs_no_try(
-    resyncs: Resyncs, js: JetStreamContext, tables: asyncpg.Connection
+    resyncs: Resyncs, js: JetStreamContext, tables: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await write_events(tables, [broken()])
     await make_due(tables)
-    await js.delete_stream(STREAM_REQUESTS)
-    assert await resyncs.file_due() == 1
+    with monkeypatch.context() as away:
+        away.setattr(js, "publish", AsyncMock(side_effect=nats.errors.TimeoutError))
+        assert await resyncs.file_due() == 1
     repo = await tables.fetchrow("SELECT resync_tries, resync_at FROM repo")
     assert repo is not None
     assert (repo["resync_tries"], repo["resync_at"] > now_us()) == (0, True)
+    await make_due(tables)
+    await js.delete_stream(STREAM_REQUESTS)
+    with pytest.raises(TransientError):
+        await resyncs.file_due()
+    assert await tables.fetchval("SELECT count(*) FROM repo WHERE resync_at <= now() AND resync_tries = 0") == 1
 
 
 async def publish(js: JetStreamContext, *events: LiveEvent, replayed: bool = False) -> None:

@@ -1,7 +1,8 @@
 """Asking repo-backfill for the repos that are out of step with the firehose.
 
 What is asked for is noted first, with the time of the next try, and published then: a crash in between costs that
-wait, and a host that breaks its chain for ever is asked ever more rarely.
+wait, and a host that breaks its chain for ever is asked ever more rarely. A bounded number waits on the bus: thousands
+of repos may fall out of step at once, and those that find no room there stay due in the table.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from nats.js.errors import APIError
 from headwater.bus.firehose import FirehosePlan, PieceState
 from headwater.bus.firehose_store import FirehoseStore
 from headwater.bus.jobs import BackfillRequest
-from headwater.bus.streams import STREAM_REPLAY, STREAM_REQUESTS, subject_is_taken
+from headwater.bus.streams import STREAM_REPLAY, STREAM_REQUESTS, request_consumer, subject_is_taken
 from headwater.bus.subjects import RequestLane, request_subject
 from headwater.clock import DAY_US, now_us
 from headwater.errors import TransientError
@@ -31,6 +32,8 @@ from indexer.sync_rules import RESYNC_SECONDS
 
 log = logging.getLogger("indexer.resync")
 
+MOST_WAITING: Final = 3_000
+"""Resyncs that may wait for repo-backfill; with more none is filed."""
 _AT_ONCE: Final = 200
 _SECONDS_BETWEEN = 2.0
 _AGAIN_US = 10_000_000
@@ -39,12 +42,18 @@ _UNFINISHED = (PieceState.WAITING, PieceState.RUNNING, PieceState.PAUSED)
 
 
 class Resyncs:
-    """Files the resyncs that are due. ``firehose`` tells what history is wanted, and how far the replay is."""
+    """Files the resyncs that are due, while fewer than ``most_waiting`` wait.
 
-    def __init__(self, database: Database, js: JetStreamContext, firehose: FirehoseStore) -> None:
+    ``firehose`` tells what history is wanted, and how far the replay is.
+    """
+
+    def __init__(
+        self, database: Database, js: JetStreamContext, firehose: FirehoseStore, most_waiting: int = MOST_WAITING
+    ) -> None:
         self._database = database
         self._js = js
         self._firehose = firehose
+        self._most_waiting = most_waiting
 
     async def run(self) -> None:
         """File them until cancelled."""
@@ -58,13 +67,16 @@ class Resyncs:
                 await asyncio.sleep(_SECONDS_BETWEEN)
 
     async def file_due(self) -> int:
-        """One bounded round; returns how many repos were due. Raises TransientError."""
+        """One bounded round; returns how many due repos it took. Raises TransientError."""
         replaying, plan = await self._replay_is_under_way(), await self._plan()
+        room = min(_AT_ONCE, self._most_waiting - await self._waiting())
         connection = await self._database.connection()
         now = now_us()
         with translated():
             metrics.DESYNCHRONIZED.set(await connection.fetchval(SQL["count_desynchronized"]))
-            due = await connection.fetch(SQL["take_due_resyncs"], now, _AT_ONCE, list(RESYNC_SECONDS), replaying)
+            if room <= 0:
+                return 0
+            due = await connection.fetch(SQL["take_due_resyncs"], now, room, list(RESYNC_SECONDS), replaying)
         filed = await asyncio.gather(*(self._file(row, plan, now) for row in due))
         if failed := [row["did"] for row, went in zip(due, filed, strict=True) if not went]:
             with translated():
@@ -95,6 +107,14 @@ class Resyncs:
             return False
         metrics.RESYNCS.labels("filed").inc()
         return True
+
+    async def _waiting(self) -> int:
+        """How many resyncs have not ended, gaps' own among them."""
+        try:
+            info = await self._js.consumer_info(STREAM_REQUESTS, request_consumer(RequestLane.RESYNC))
+        except (nats.errors.Error, OSError) as error:
+            raise TransientError(f"what waits for repo-backfill cannot be read: {error}") from error
+        return (info.num_pending or 0) + (info.num_ack_pending or 0)
 
     async def _replay_is_under_way(self) -> bool:
         """Whether the replay may still bring commits: it goes on, or they wait in its lane."""
