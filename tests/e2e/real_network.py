@@ -1,4 +1,4 @@
-"""A real PLC directory and a real PDS, from npm, and what an app does to an account on it."""
+"""A real PLC directory and a real PDS, from npm, and what apps do to accounts on it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ class RealNetwork:
 
     async def list_records(self, did: str) -> dict[tuple[str, str], tuple[str, Any]]:
         """All records of a repo as the PDS itself lists them: (collection, rkey) -> (cid, value)."""
-        described = await self._get("com.atproto.repo.describeRepo", {"repo": did})
+        described = await self.describe(did)
         found: dict[tuple[str, str], tuple[str, Any]] = {}
         for collection in described["collections"]:
             cursor = ""
@@ -97,6 +98,18 @@ class RealNetwork:
                 if not cursor:
                     break
         return found
+
+    async def describe(self, did: str) -> dict[str, Any]:
+        """What the PDS's describeRepo says: handle, collections, and so on."""
+        return await self._get("com.atproto.repo.describeRepo", {"repo": did})
+
+    async def repo_status(self, did: str) -> str:
+        """What the PDS says of an account: active, or why it is not; not_found when it knows no such account."""
+        answer = await self._http.get("com.atproto.sync.getRepoStatus", params={"did": did})
+        if answer.status_code == 400:
+            return "not_found"
+        told = _checked(answer)
+        return "active" if told["active"] else str(told.get("status"))
 
     async def service_auth(self, account: Account, aud: str, lxm: str) -> str:
         """A service-auth JWT as an app gets it from its user's PDS."""
@@ -130,6 +143,33 @@ class RealNetwork:
 
     async def _get(self, method: str, query: dict[str, str], headers: dict[str, str] | None = None) -> dict[str, Any]:
         return _checked(await self._http.get(method, params=query, headers=headers or {}))
+
+
+def record(collection: str, age_days: int = 0, **fields: Any) -> dict[str, Any]:
+    """A record of so many days ago."""
+    created_at = (datetime.now(UTC) - timedelta(days=age_days)).isoformat(timespec="milliseconds")
+    return {"$type": collection, "createdAt": created_at.replace("+00:00", "Z"), **fields}
+
+
+def created(collection: str, value: dict[str, Any]) -> dict[str, Any]:
+    """A write for applyWrites."""
+    return {"$type": "com.atproto.repo.applyWrites#create", "collection": collection, "value": value}
+
+
+async def listed(network: RealNetwork, account: Account) -> dict[tuple[str, str], tuple[str, Any]]:
+    """What the PDS lists, as the table should hold it."""
+    return {key: (cid, _as_stored(value)) for key, (cid, value) in (await network.list_records(account.did)).items()}
+
+
+def _as_stored(value: Any) -> Any:
+    """A listed value as jsonb holds it: U+0000 is replaced."""
+    if isinstance(value, str):
+        return value.replace("\x00", "\ufffd")
+    if isinstance(value, list):
+        return [_as_stored(item) for item in value]
+    if isinstance(value, dict):
+        return {_as_stored(key): _as_stored(item) for key, item in value.items()}
+    return value
 
 
 def _checked(answer: httpx.Response) -> dict[str, Any]:

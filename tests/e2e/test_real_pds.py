@@ -11,7 +11,7 @@ import pytest
 
 from e2e import command
 from e2e.gateway_client import GatewayClient, accepted, open_gateway
-from e2e.real_network import Account, RealNetwork
+from e2e.real_network import Account, RealNetwork, created, listed, record
 from e2e.running_stack import GATEWAY_DID, RunningStack
 from e2e.table import assert_same, open_database, rows_of
 
@@ -70,33 +70,6 @@ class App:
         job_id = accepted(answer)
         await self._gateway.until(job_id, "done")
         return job_id
-
-
-def record(collection: str, age_days: int = 0, **fields: Any) -> dict[str, Any]:
-    """A record of so many days ago."""
-    created_at = (datetime.now(UTC) - timedelta(days=age_days)).isoformat(timespec="milliseconds")
-    return {"$type": collection, "createdAt": created_at.replace("+00:00", "Z"), **fields}
-
-
-def created(collection: str, value: dict[str, Any]) -> dict[str, Any]:
-    """A write for applyWrites."""
-    return {"$type": "com.atproto.repo.applyWrites#create", "collection": collection, "value": value}
-
-
-def as_stored(value: Any) -> Any:
-    """A listed value as jsonb holds it: U+0000 is replaced."""
-    if isinstance(value, str):
-        return value.replace("\x00", "\ufffd")
-    if isinstance(value, list):
-        return [as_stored(item) for item in value]
-    if isinstance(value, dict):
-        return {as_stored(key): as_stored(item) for key, item in value.items()}
-    return value
-
-
-async def listed(network: RealNetwork, account: Account) -> dict[tuple[str, str], tuple[str, Any]]:
-    """What the PDS lists, as the table should hold it."""
-    return {key: (cid, as_stored(value)) for key, (cid, value) in (await network.list_records(account.did)).items()}
 
 
 async def new_app(network: RealNetwork, gateway: GatewayClient, name: str) -> App:
