@@ -68,6 +68,13 @@ async def bus(url: str) -> AsyncIterator[Bus]:
         await client.close()
 
 
+async def resize_live_stream(there: Bus, max_bytes: int) -> None:
+    """Let the live lane take so much, and refuse what does not fit."""
+    config = (await there.js.stream_info(STREAM_LIVE)).config
+    config.max_bytes = max_bytes
+    await there.js.update_stream(config)
+
+
 def settings_for(url: str, plc_url: str, *relays: str, **fields: Any) -> FirehoseSettings:
     """Settings of a worker on the simulated network."""
     return FirehoseSettings(

@@ -6,54 +6,108 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 
-from firehose_rig import bus, revs
+from firehose_rig import Bus, bus, resize_live_stream, revs
 from simulator import World
 
 _POSTS = 300
+_UNTAKEN = 60
 
 
-async def test_killed_twice_and_nothing_is_lost(nats_url: str, tmp_path: Path) -> None:
-    async with World(seed=61) as world, bus(nats_url) as there:
-        people = [world.add_account() for _ in range(4)]
-        environment = os.environ | {
+class Service:
+    """One worker as a process that is started again after a kill."""
+
+    def __init__(self, nats_url: str, world: World, directory: Path) -> None:
+        self._directory = directory
+        self._environment = os.environ | {
             "NATS_URL": nats_url,
             "PLC_URL": world.plc.url,
             "RELAY_URLS": world.relay.url,
             "ALLOW_PRIVATE_HOSTS": "1",
         }
+        self._process: asyncio.subprocess.Process | None = None
 
-        async def start() -> asyncio.subprocess.Process:
-            command = (sys.executable, "-m", "firehose_backfill")
-            with (tmp_path / "log").open("ab") as log:
-                return await asyncio.create_subprocess_exec(
-                    *command, env=environment, cwd=tmp_path, stderr=log, stdout=log
-                )
+    async def start(self) -> None:
+        with (self._directory / "log").open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "firehose_backfill"),
+                env=self._environment,
+                cwd=self._directory,
+                stderr=log,
+                stdout=log,
+            )
 
+    async def kill(self) -> None:
+        """SIGKILL, if it still runs."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(signal.SIGKILL)
+            await self._process.wait()
+
+    async def stop(self) -> None:
+        """SIGTERM, which it obeys."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(self._process.wait(), 20) == 0
+
+
+@asynccontextmanager
+async def service(nats_url: str, world: World, directory: Path) -> AsyncIterator[Service]:
+    """The service, following the world's relay."""
+    running = Service(nats_url, world, directory)
+    await running.start()
+    try:
+        while not world.relay.subscriptions.accepted:
+            await asyncio.sleep(0.05)
+        yield running
+    finally:
+        await running.kill()
+
+
+async def test_killed_twice_and_nothing_is_lost(nats_url: str, tmp_path: Path) -> None:
+    async with World(seed=61) as world, bus(nats_url) as there:
+        people = [world.add_account() for _ in range(4)]
         rng = Random(61)
-        process = await start()
-        try:
-            while not world.relay.subscriptions.accepted:
-                await asyncio.sleep(0.05)
+        async with service(nats_url, world, tmp_path) as running:
             first = world.relay.stream.last_seq
             for number in range(_POSTS):
                 people[number % len(people)].post(f"number {number}")
                 await asyncio.sleep(0.005)
                 # The first second is left alone, so that there is a cursor to go on from.
                 if number in (250, 250 + rng.randrange(10, 40)):
-                    process.send_signal(signal.SIGKILL)
-                    await process.wait()
-                    process = await start()
+                    await running.kill()
+                    await running.start()
             heads = {person.did: person.repo.head.rev for person in people}
             found = await there.until(lambda found: all(rev in revs(found, did) for did, rev in heads.items()), 40)
             assert sum(len(revs(found, did)) for did in heads) == _POSTS
-            process.send_signal(signal.SIGTERM)
-            assert await asyncio.wait_for(process.wait(), 20) == 0
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+            await running.stop()
         (cursor,) = (await there.cursors()).values()
         assert cursor.seq == world.relay.stream.last_seq == first + _POSTS
+
+
+async def test_killed_with_events_that_the_bus_has_not_taken(nats_url: str, tmp_path: Path) -> None:
+    """Fails if the cursor were saved at receipt: they were read long before, and only the relay has them still."""
+    async with World(seed=62) as world, bus(nats_url) as there:
+        alice = world.add_account()
+        async with service(nats_url, world, tmp_path) as running:
+            alice.post("taken")
+            await there.until(lambda found: len(revs(found, alice.did)) == 1)
+            await _until_saved(there, world.relay.stream.last_seq)
+            await resize_live_stream(there, 4 * 1024)
+            for number in range(_UNTAKEN):
+                alice.post(f"read, and not taken {number}")
+            await asyncio.sleep(3)  # three savings
+            await running.kill()
+            assert len(revs(await there.events(), alice.did)) < _UNTAKEN
+            await resize_live_stream(there, 1024 * 1024 * 1024)
+            await running.start()
+            await there.until(lambda found: len(revs(found, alice.did)) == 1 + _UNTAKEN, 40)
+            assert await there.gaps() == []
+
+
+async def _until_saved(there: Bus, seq: int) -> None:
+    while seq not in {cursor.seq for cursor in (await there.cursors()).values()}:
+        await asyncio.sleep(0.1)

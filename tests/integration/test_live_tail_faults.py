@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 from prometheus_client import REGISTRY
 
-from firehose_rig import Bus, bus, connected, following, revs, settings_for
+from firehose_rig import Bus, bus, connected, following, resize_live_stream, revs, settings_for
 from headwater.bus.firehose import GapKind
 from headwater.bus.messages import LiveBroken, LiveEvent
-from headwater.bus.streams import STREAM_DEAD_LETTERS, STREAM_LIVE
+from headwater.bus.streams import STREAM_DEAD_LETTERS
 from headwater.errors import Reason
 from naive_firehose import Account, message
 from relay_stub import relay_stub
@@ -118,7 +118,7 @@ async def test_a_full_stream_reaches_the_socket(nats_url: str) -> None:
             settings = settings_for(nats_url, world.plc.url, relay.url, headwater_firehose_bytes=1_000_000)
             async with following(settings) as tail:
                 assert tail.pipeline is not None
-                await _resize(there, 64 * 1024)
+                await resize_live_stream(there, 64 * 1024)
                 relay.released.set()
                 taken = -1
                 while taken != relay.taken or not tail.pipeline.full:
@@ -126,7 +126,7 @@ async def test_a_full_stream_reaches_the_socket(nats_url: str) -> None:
                     await asyncio.sleep(0.5)
                 assert tail.pipeline.bytes < 1_000_000 + 200_000
                 assert taken < len(relay.messages)
-                await _resize(there, 1024 * 1024 * 1024)
+                await resize_live_stream(there, 1024 * 1024 * 1024)
                 while tail.pipeline.watermark.seq != stream.last_seq:
                     await asyncio.sleep(0.1)
             assert len(revs(await there.events(), alice.did)) >= _LARGE_POSTS
@@ -138,23 +138,17 @@ async def test_being_called_too_slow_is_survived(nats_url: str) -> None:
         world.relay.stream.queue = 20
         settings = settings_for(nats_url, world.plc.url, world.relay.url, headwater_firehose_bytes=1)
         async with following(settings):
-            await _resize(there, 16 * 1024)
+            await resize_live_stream(there, 16 * 1024)
             while not world.relay.subscriptions.too_slow:
                 alice.post("x" * 30_000)
                 await asyncio.sleep(0.01)
-            await _resize(there, 1024 * 1024 * 1024)
+            await resize_live_stream(there, 1024 * 1024 * 1024)
             await there.until(lambda found: alice.repo.head.rev in revs(found, alice.did))
         found = revs(await there.events(), alice.did)
         assert found == sorted(found)
         sent = [entry.event for entry in world.relay.stream.read(0, 10_000)[1]]
         assert len(found) >= len([event for event in sent if isinstance(event, Committed)]) - 1
         assert await there.gaps() == []
-
-
-async def _resize(there: Bus, max_bytes: int) -> None:
-    config = (await there.js.stream_info(STREAM_LIVE)).config
-    config.max_bytes = max_bytes
-    await there.js.update_stream(config)
 
 
 async def test_the_directory_being_away_loses_nothing_and_holds_up_nobody_known(nats_url: str) -> None:

@@ -49,8 +49,8 @@ def test_everything_that_is_wanted_lies_behind_the_event(window: list[Place], ah
         return
     assert found.older in older
     span = window[-1].seq - window[0].seq
-    assert asked <= 2 + math.log2(span + 1), "a handful of connections"
-    if has_end and older[-1] != window[-1]:
+    assert asked <= (2 if has_end else 5) + (1 if has_end else 2) * math.log2(span + 1), "a handful of connections"
+    if older[-1] != window[-1]:
         assert found.older == older[-1] or wanted_us - found.older.at_us <= NEAR_US, "and near it"
 
 

@@ -21,6 +21,8 @@ _DAY_US = 86_400_000_000
 _HOUR_US = 3_600_000_000
 #: More than the 5 MB that a reader must take, more than the 2 MB that the lexicon allows blocks.
 _OVERSIZE = 5_500_000
+#: More than any reader of frames takes in.
+_ENORMOUS = 17 * 1024 * 1024
 _OVERSIZE_BLOCKS = 2_200_000
 
 
@@ -123,6 +125,7 @@ _SPOILS: dict[str, Callable[[Message, Carried], None]] = {
 _BYTES: dict[str, Callable[[bytes], bytes]] = {
     "cut": lambda content: content[: len(content) // 2],
     "trailing": lambda content: content + b"\x00\x01\x02",
+    "enormous": lambda content: content + bytes(_ENORMOUS),
 }
 SPOILS = frozenset(_SPOILS.keys() | _BYTES.keys())
 """What `spoilt` can do to a commit's message."""

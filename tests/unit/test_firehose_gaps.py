@@ -38,24 +38,27 @@ def _seen(continuity: Continuity, *events: Place) -> list[GapKind | None]:
     ],
 )
 def test_at_the_same_relay(events: list[Place], kinds: list[GapKind | None]) -> None:
-    continuity = Continuity(LAST)
+    continuity = Continuity(LAST, rewound(LAST))
     assert _seen(continuity, *events) == kinds
     assert continuity.settled
 
 
 def test_outdated_cursor_counts_only_without_the_next_event() -> None:
     for event, kind in ((Place(1_001, 1), None), (Place(1_010, 1), GapKind.OUTDATED_CURSOR)):
-        continuity = Continuity(LAST)
+        continuity = Continuity(LAST, rewound(LAST))
         continuity.outdated()
         assert continuity.see(event) is kind
 
 
-def test_at_another_relay() -> None:
-    assert Continuity(None).see(Place(7, 1)) is None
-    assert Continuity(None, elsewhere_us=HOUR).see(Place(7, HOUR + 1)) is GapKind.OTHER_SEQ_SPACE
-    # Its own cursor is old, and its window reaches back to where the other relay was left.
-    assert Continuity(LAST, elsewhere_us=LAST.at_us + HOUR).see(Place(5_000, LAST.at_us + HOUR)) is None
-    assert Continuity(LAST, elsewhere_us=LAST.at_us + HOUR).see(Place(5_000, LAST.at_us + 2 * HOUR)) is GapKind.SEQ_JUMP
+def test_without_a_last_event() -> None:
+    assert Continuity(None, None).see(Place(7, 1)) is None
+    # Events were seen in other seqs, and these do not reach back to them.
+    assert Continuity(None, 0, from_time=True).see(Place(7, HOUR + 1)) is GapKind.OTHER_SEQ_SPACE
+
+
+def test_what_was_passed_over_is_a_gap_however_the_next_event_lies() -> None:
+    for event in (Place(1_002, LAST.at_us), Place(50_000, LAST.at_us + HOUR)):
+        assert Continuity(LAST, 1_001, passing=True).see(event) is GapKind.MESSAGE_TOO_LARGE
 
 
 def test_what_is_asked_for_again() -> None:

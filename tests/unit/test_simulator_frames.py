@@ -188,6 +188,7 @@ _VERDICTS = {
     "wrong_did": Reason.COMMIT_DID,
     "too_big": Reason.COMMIT_TOO_BIG,
     "large_blocks": Reason.FRAME_TOO_LARGE,
+    "enormous": Reason.FRAME_TOO_LARGE,
     "cut": Reason.FRAME_MALFORMED,
     "trailing": Reason.FRAME_MALFORMED,
 }

@@ -10,12 +10,19 @@ from __future__ import annotations
 from typing import Final
 
 import aiohttp
-from aiohttp import WSMsgType
+from aiohttp import WebSocketError, WSCloseCode, WSMsgType
 
-from headwater.errors import TransientError
+from headwater.errors import InvalidInputError, Reason, TransientError
 from headwater.http_body import NETWORK_ERRORS
 
 _ENDED: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED)
+
+
+class MessageTooLargeError(InvalidInputError):
+    """A message was too large to be read, which has ended the connection."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(Reason.FRAME_TOO_LARGE, detail)
 
 
 class MessageStream:
@@ -30,7 +37,8 @@ class MessageStream:
         self._idle_timeout = idle_timeout
 
     async def receive(self) -> bytes:
-        """The next message. Raises TransientError when the connection has ended, is broken or silent."""
+        """The next message. Raises TransientError when the connection has ended, is broken or silent, and
+        MessageTooLargeError."""
         asked = False
         while True:
             try:
@@ -53,6 +61,8 @@ class MessageStream:
         if message.type is WSMsgType.PING:
             await self._answer(WSMsgType.PONG, message.data)
         elif message.type is WSMsgType.ERROR:
+            if isinstance(message.data, WebSocketError) and message.data.code == WSCloseCode.MESSAGE_TOO_BIG:
+                raise MessageTooLargeError(f"{self._host}: {message.data}")
             raise TransientError(f"{self._host}: {message.data}")
         elif message.type in _ENDED:
             raise TransientError(f"{self._host}: closed with code {self._socket.close_code}")

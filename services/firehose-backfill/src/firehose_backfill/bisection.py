@@ -18,13 +18,14 @@ class Bisection:
     """Finds an event that is older than ``wanted_us`` (microseconds since 1970), among those before ``end_seq``.
 
     Ask the relay for the first event behind ``cursor`` and say it to ``see``, until ``cursor`` is None. ``older`` is
-    then the event to read from; None when the window begins later than what is wanted. Without an ``end_seq`` only
-    the window's beginning is looked at.
+    then the event to read from; None when the window begins later than what is wanted. Without an ``end_seq`` ever
+    longer strides look for one.
     """
 
     def __init__(self, wanted_us: int, end_seq: int | None) -> None:
         self._wanted_us = wanted_us
         self._end = end_seq
+        self._stride = 1
         self.older: Place | None = None
         self.cursor: int | None = 0
 
@@ -44,6 +45,11 @@ class Bisection:
 
     def _next(self) -> int | None:
         assert self.older is not None
-        if self._end is None or self._end - self.older.seq < 2 or self._wanted_us - self.older.at_us <= NEAR_US:
+        if self._wanted_us - self.older.at_us <= NEAR_US:
+            return None
+        if self._end is None:
+            self._stride *= 2
+            return self.older.seq + self._stride
+        if self._end - self.older.seq < 2:
             return None
         return (self.older.seq + self._end) // 2

@@ -11,26 +11,26 @@ from firehose_backfill.letters import Letters
 from firehose_backfill.pipeline import Pipeline
 from firehose_backfill.relay import Relay
 from headwater.bus.firehose import GapKind
+from headwater.clock import now_us
 from headwater.errors import InvalidInputError, TransientError
 from headwater.frames import ErrorFrame, Frame, InfoFrame, UnknownFrame
+from headwater.http_messages import MessageTooLargeError
 
 OUTDATED_CURSOR = "OutdatedCursor"
 FUTURE_CURSOR = "FutureCursor"
 
 
 class NewSeqSpace(Exception):  # noqa: N818 - it is news, no error
-    """The relay counts anew. ``first_seq`` is of this connection's first event; None when the relay only said so."""
-
-    def __init__(self, first_seq: int | None) -> None:
-        super().__init__(first_seq)
-        self.first_seq = first_seq
+    """The relay counts anew: nothing but time says where to go on."""
 
 
 class Connection:
     """Reads a relay's events after ``cursor`` into a pipeline.
 
     ``on_gap`` hears of a gap before the event behind it is taken. ``last`` is the newest event that has come, and
-    ``first`` the first one of this connection.
+    ``first`` the first one of this connection; ``too_large`` says that a message which cannot be read has ended it;
+    ``seen_us`` is the latest time of any (microseconds since 1970), or when
+    it came, where a host's clock is ahead of ours.
     """
 
     def __init__(
@@ -51,9 +51,11 @@ class Connection:
         self.connected = False
         self.first: Place | None = None
         self.last: Place | None = None
+        self.seen_us = 0
+        self.too_large = False
 
     async def read(self, cursor: int | None) -> None:
-        """Read until the connection ends: raises TransientError then, and NewSeqSpace.
+        """Read until the connection ends: raises TransientError then, MessageTooLargeError, and NewSeqSpace.
 
         While the pipeline is full nothing is read, and the relay has to wait or to break off.
         """
@@ -61,10 +63,14 @@ class Connection:
             self.connected = True
             try:
                 while True:
-                    message = await stream.receive()
-                    await self._take(message)
+                    await self._take(await stream.receive())
                     if self._pipeline.full:
                         await self._pipeline.room()
+            except MessageTooLargeError as error:
+                self.too_large = True
+                metrics.FRAMES_REJECTED.labels(error.reason.value).inc()
+                self._letters.frame(self._relay.name, b"", error)
+                raise
             finally:
                 self.connected = False
 
@@ -74,6 +80,7 @@ class Connection:
         except InvalidInputError as error:
             metrics.FRAMES_REJECTED.labels(error.reason.value).inc()
             self._letters.frame(self._relay.name, message, error)
+            self._refuse(message, error)
             return
         if frame is None:
             return
@@ -87,10 +94,17 @@ class Connection:
             await self._look(place)
         if self.last is None or place.seq > self.last.seq:
             self.last = place
+        self.seen_us = max(self.seen_us, min(place.at_us, now_us()))
         if isinstance(frame, Passed):
             self._pipeline.passed(place)
         else:
             self._pipeline.take(frame, place, len(message))
+
+    def _refuse(self, message: bytes, error: InvalidInputError) -> None:
+        """Whose message cannot be read may have written what nobody sees; its seq is that of the event before."""
+        did = self._intake.whose(message)
+        if did is not None and self.last is not None and self._continuity.settled:
+            self._pipeline.refuse(did, self.last, len(message), error)
 
     def _said(self, frame: Frame) -> None:
         if isinstance(frame, InfoFrame) and frame.name == OUTDATED_CURSOR:
@@ -99,13 +113,12 @@ class Connection:
             metrics.UNKNOWN_FRAMES.inc()
         elif isinstance(frame, ErrorFrame):
             if frame.error == FUTURE_CURSOR:
-                raise NewSeqSpace(None)
+                raise NewSeqSpace
             raise TransientError(f"{self._relay.name} ended the stream: {frame.error}")
 
     async def _look(self, place: Place) -> None:
         kind = self._continuity.see(place)
-        if kind is None:
-            return
-        await self._on_gap(kind, place)
-        if kind is GapKind.OTHER_SEQ_SPACE and self._continuity.resumes and self.first is not None:
-            raise NewSeqSpace(self.first.seq)
+        if kind is GapKind.OTHER_SEQ_SPACE and self._continuity.resumes:
+            raise NewSeqSpace
+        if kind is not None:
+            await self._on_gap(kind, place)

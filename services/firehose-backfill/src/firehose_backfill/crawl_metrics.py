@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import nan
+
 from prometheus_client import Counter, Gauge
 
 _PREFIX = "headwater_firehose_backfill"
@@ -32,3 +34,20 @@ GAPS_OPEN = Gauge(
     f"{_PREFIX}_gaps_open",
     "Gaps that are not closed. Above 0 for long: the relay cannot be listed, or repo-backfill is behind.",
 )
+SECONDS_LEFT = Gauge(
+    f"{_PREFIX}_seconds_left",
+    "Estimated seconds until a piece (replay, crawl, gaps) is done; NaN while nobody can say, 0 when it is. Growing: "
+    "the piece is slower than what it has to bring grows.",
+    ["piece"],
+)
+DONE_RATIO = Gauge(
+    f"{_PREFIX}_done_ratio",
+    "How much of a piece (replay, crawl, gaps) is done, 0 to 1; NaN while nobody can say. Flat: see what it waits for.",
+    ["piece"],
+)
+
+
+def tell_progress(piece: str, done: float | None, seconds_left: float | None) -> None:
+    """Set both gauges of a piece."""
+    DONE_RATIO.labels(piece).set(nan if done is None else min(max(done, 0.0), 1.0))
+    SECONDS_LEFT.labels(piece).set(nan if seconds_left is None else seconds_left)

@@ -1,4 +1,4 @@
-"""Where a worker is in a relay's firehose: the contiguous low-watermark, and the cursors that are saved of it. Pure.
+"""Where a worker is in a relay's firehose: the contiguous low-watermark, and the cursor that is saved of it. Pure.
 
 Source of the rule: https://atproto.com/specs/event-stream#sequence-numbers says what a cursor is; which one is safe
 follows from what it is for. A saved cursor says that everything up to it is on the bus.
@@ -7,7 +7,6 @@ follows from what it is for. A saved cursor says that everything up to it is on 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict
@@ -94,32 +93,3 @@ def parse_cursor_key(text: str) -> CursorKey | None:
 def relay_token(relay: str) -> str:
     """A relay's name (host and port) as one token of a key."""
     return relay.replace(".", "/").replace(":", "=")
-
-
-def start_cursor(saved: Mapping[CursorKey, Cursor], key: CursorKey) -> Cursor | None:
-    """From where a worker goes on at its relay, None when nobody has been there.
-
-    Its own cursor counts, unless the workers ran in another layout since. Partitions have other owners then, so the
-    worker begins at the least cursor of that layout; where not all workers of that layout have saved one, what they
-    had to do is left to an older layout's, and so on. Too early costs time, too late would lose events.
-    """
-    at_relay = {known: cursor for known, cursor in saved.items() if known.relay == key.relay}
-    own = at_relay.pop(key, None)
-    others = _layouts((known, cursor) for known, cursor in at_relay.items() if known.worker_count != key.worker_count)
-    newest_first = sorted(others.items(), key=lambda layout: -max(cursor.saved_at_us for cursor in layout[1]))
-    if own is not None and all(own.saved_at_us >= one.saved_at_us for _, cursors in newest_first for one in cursors):
-        return own
-    reached: list[Cursor] = []
-    for worker_count, cursors in newest_first:
-        reached += cursors
-        if len(cursors) == worker_count:
-            break
-    # Beside workers that began without it, a worker begins no later than they are.
-    return min(reached or at_relay.values(), key=lambda cursor: cursor.seq, default=own)
-
-
-def _layouts(saved: Iterable[tuple[CursorKey, Cursor]]) -> dict[int, list[Cursor]]:
-    layouts: dict[int, list[Cursor]] = {}
-    for key, cursor in saved:
-        layouts.setdefault(key.worker_count, []).append(cursor)
-    return layouts

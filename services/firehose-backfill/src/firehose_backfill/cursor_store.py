@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from typing import Final
 
 import nats.errors
+from nats.js.errors import KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
 from pydantic import ValidationError
 
@@ -12,6 +14,8 @@ from firehose_backfill.cursor import LIVE, Cursor, CursorKey, LowWatermark, pars
 from headwater.bus.buckets import entries
 from headwater.clock import now_us
 from headwater.errors import InvariantError
+
+BEGAN: Final = "began"
 
 log = logging.getLogger("firehose_backfill.cursor_store")
 
@@ -35,6 +39,19 @@ class CursorStore:
             except ValidationError as error:
                 raise InvariantError(f"the cursor {text} cannot be read: {error}") from error
         return found
+
+    async def began(self, worker_count: int, at_us: int) -> int:
+        """When the first worker of a layout began to follow, before any cursor was saved (microseconds since 1970):
+        ``at_us`` when that is now. Raises nats errors, and InvariantError."""
+        key = f"{BEGAN}.{worker_count}"
+        try:
+            await self._bucket.create(key, str(at_us).encode())
+        except KeyWrongLastSequenceError:
+            value = (await self._bucket.get(key)).value or b""
+            if not value.isdigit():
+                raise InvariantError(f"{key} is no time") from None
+            return int(value)
+        return at_us
 
     async def save(self, key: CursorKey, watermark: LowWatermark) -> bool:
         """Save up to where all is safe, if that has moved; whether the bus took it (it can be away)."""

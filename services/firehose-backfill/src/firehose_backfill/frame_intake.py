@@ -22,6 +22,7 @@ from headwater.frames import (
     SyncFrame,
 )
 from headwater.record_time import datetime_microseconds
+from headwater.syntax import is_did
 
 _KINDS: Final = {
     CommitFrame: "#commit",
@@ -74,6 +75,13 @@ class FrameIntake:
         frame = parse_frame(message)
         self._counters.get(type(frame), self._unknown).inc()
         return frame
+
+    def whose(self, message: bytes) -> str | None:
+        """The account that a message which cannot be read names, if it is this worker's to care for."""
+        did = peek_repo(message)
+        if did is None or not is_did(did) or not self._selection.owns(did) or self._selection.excludes(did):
+            return None
+        return did
 
     def _passed(self, message: bytes, look: bool) -> Passed | None:
         now = self._clock()

@@ -25,6 +25,13 @@ class Place(NamedTuple):
     at_us: int
 
 
+def newer(one: Place | None, other: Place | None) -> Place | None:
+    """The event with the higher seq."""
+    if one is None or other is None:
+        return one or other
+    return max(one, other, key=lambda place: place.seq)
+
+
 def rewound(last: Place | None) -> int | None:
     """The cursor to ask for after ``last``; None, the head, when nothing has been seen."""
     # Of a young relay less, so that one that begins anew is noticed by seqs that lie before what was asked for.
@@ -32,15 +39,19 @@ def rewound(last: Place | None) -> int | None:
 
 
 class Continuity:
-    """Looks at the events of one connection until it is clear how it follows on ``last``, asked for by ``rewound``.
+    """Looks at the events of one connection until it is clear how it follows on ``last``.
 
-    ``elsewhere_us`` is up to when events were seen at another relay, later than ``last``; None when there was none.
+    ``asked`` is the cursor that was asked for; ``from_time`` says that there is no ``last`` in these seqs although
+    events were seen (at another relay, say); ``passing``: that something was left out which could not be read.
     """
 
-    def __init__(self, last: Place | None, elsewhere_us: int | None = None) -> None:
+    def __init__(
+        self, last: Place | None, asked: int | None, *, from_time: bool = False, passing: bool = False
+    ) -> None:
         self._last = last
-        self._asked = rewound(last)
-        self._elsewhere_us = elsewhere_us
+        self._asked = asked
+        self._from_time = from_time
+        self._passing = passing
         self._outdated = False
         self._first = True
         self.settled = False
@@ -54,7 +65,7 @@ class Continuity:
         first, self._first = self._first, False
         if self._last is None:
             self.settled = True
-            return None if self._elsewhere_us is None else GapKind.OTHER_SEQ_SPACE
+            return GapKind.OTHER_SEQ_SPACE if self._from_time else None
         if event.seq < self._last.seq:
             if first and self._asked is not None and event.seq < self._asked:
                 return self._settle(GapKind.OTHER_SEQ_SPACE)
@@ -64,13 +75,9 @@ class Continuity:
             return self._settle(None if same else GapKind.OTHER_SEQ_SPACE)
         if not first or event.seq == self._last.seq + 1:
             return self._settle(None)
-        return self._settle(self._ahead(event))
-
-    def _ahead(self, event: Place) -> GapKind | None:
-        """The first event lies ahead of the last one that was seen."""
-        if self._elsewhere_us is not None and event.at_us <= self._elsewhere_us:
-            return None
-        return GapKind.OUTDATED_CURSOR if self._outdated else GapKind.SEQ_JUMP
+        if self._passing:
+            return self._settle(GapKind.MESSAGE_TOO_LARGE)
+        return self._settle(GapKind.OUTDATED_CURSOR if self._outdated else GapKind.SEQ_JUMP)
 
     def _settle(self, kind: GapKind | None) -> GapKind | None:
         self.settled = True
@@ -83,13 +90,13 @@ class Continuity:
 
 
 def gap_before(
-    kind: GapKind, relay: str, worker_id: int, last: Place | None, first: Place, covered_us: int, now_us: int
+    kind: GapKind, relay: str, worker_id: int, last: Place | None, first: Place, seen_us: int, now_us: int
 ) -> Gap:
-    """The gap between ``last``, or what else was seen up to ``covered_us``, and the ``first`` event behind it.
+    """The gap between ``last``, or what else was seen up to ``seen_us``, and the ``first`` event behind it.
 
     The same gap has the same id, so that a worker who dies behind writing it does not make two of it.
     """
-    from_us = min(covered_us, now_us) - _CLOCKS_DIFFER_US
+    from_us = min(seen_us, now_us) - _CLOCKS_DIFFER_US
     return Gap(
         gap_id=f"{worker_id}-{from_us}-{first.seq}",
         kind=kind,

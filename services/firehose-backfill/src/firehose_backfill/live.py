@@ -1,7 +1,9 @@
 """The live tail: follows one relay at a time, from its own cursor, and changes to the next one when it fails.
 
-Each relay counts its events by itself, so each has a cursor of its own, and so has each worker. What arrives goes
-through a pipeline; a new one is made for every seq space, and the old one is emptied before.
+Each relay counts its events by itself, so each has a cursor of its own, and so has each worker. Where there is none (at
+another relay, at one that has begun anew, after a worker that died before it saved one) time says from where to go on:
+a little before the last event that was seen. What arrives goes through a pipeline; a new one is made for every seq
+space, and the old one is emptied before.
 """
 
 from __future__ import annotations
@@ -15,18 +17,22 @@ import nats.errors
 
 from firehose_backfill import metrics
 from firehose_backfill.connection import Connection, NewSeqSpace
-from firehose_backfill.cursor import Cursor, CursorKey, start_cursor
+from firehose_backfill.cursor import CursorKey
 from firehose_backfill.cursor_store import CursorStore
 from firehose_backfill.firehose_log import FirehoseLog
 from firehose_backfill.frame_intake import FrameIntake
-from firehose_backfill.gaps import Continuity, Place, gap_before, rewound
+from firehose_backfill.gaps import Continuity, Place, gap_before, newer
 from firehose_backfill.letters import Letters
+from firehose_backfill.passing_over import PassingOver
 from firehose_backfill.pipeline import Pipeline
 from firehose_backfill.relay import Relay
+from firehose_backfill.start import Start, start
+from firehose_backfill.window import event_older_than
 from headwater.backoff import backoff_seconds
 from headwater.bus.firehose import GapKind, LiveProgress
 from headwater.clock import now_us
 from headwater.errors import InvalidInputError, TransientError
+from headwater.http_messages import MessageTooLargeError
 
 log = logging.getLogger("firehose_backfill.live")
 
@@ -34,8 +40,7 @@ FAILURES_BEFORE_THE_NEXT: Final = 3
 """Connections in a row that brought no event, before another relay is followed."""
 _RETRY_CAP: Final = 30.0
 _DRAIN_SECONDS: Final = 5.0
-# In place of a relay's name: where its former seqs ended, until an event of the new ones has come.
-_FORMER: Final = ""
+_PASS_SECONDS: Final = 0.2
 
 
 class LiveTail:
@@ -60,8 +65,8 @@ class LiveTail:
         self._told = told
         self._worker_id = worker_id
         self._worker_count = worker_count
-        self._places: dict[str, Place] = {}
-        self._resume: int | None = None
+        self._seen: Start | None = None
+        self._passing = PassingOver()
         self.relay = relays[0]
         self.pipeline: Pipeline | None = None
         self.connection: Connection | None = None
@@ -70,7 +75,7 @@ class LiveTail:
 
     async def run(self) -> None:
         """Follow until cancelled. What is under way then is given a few seconds, and the cursor is saved."""
-        self._remember(await self._read_cursors())
+        await self._begin()
         while True:
             await self._follow()
 
@@ -79,24 +84,31 @@ class LiveTail:
         if self.pipeline is not None:
             await self._cursors.save(self._key(self.pipeline.relay), self.pipeline.watermark)
 
-    async def _read_cursors(self) -> dict[CursorKey, Cursor]:
+    async def _begin(self) -> None:
         tries = 0
         while True:
             try:
-                return await self._cursors.all()
+                self._seen = await self._where_to_begin()
             except (nats.errors.Error, OSError) as error:
                 tries += 1
                 log.warning("the cursors cannot be read: %s", error)
                 await asyncio.sleep(backoff_seconds(tries, cap=5.0))
+            else:
+                break
+        if self._seen is not None:
+            self.relay = next((relay for relay in self._relays if relay.name == self._seen.relay), self.relay)
 
-    def _remember(self, saved: dict[CursorKey, Cursor]) -> None:
-        """Take up where the workers were at each relay, and begin at the one that was followed last."""
-        for name in {key.relay for key in saved}:
-            cursor = start_cursor(saved, self._key(name))
-            if cursor is not None:
-                self._places[name] = Place(cursor.seq, cursor.at_us)
-        followed = {key.relay: cursor.saved_at_us for key, cursor in sorted(saved.items(), key=_saved_at)}
-        self.relay = max(self._relays, key=lambda relay: followed.get(relay.name, 0))
+    async def _where_to_begin(self) -> Start | None:
+        """Up to where all that is this worker's was seen; None at the very first start.
+
+        When the workers began is noted before anything is read: who dies before the first cursor begins there again.
+        """
+        found = start(await self._cursors.all(), self._worker_count, self._worker_id)
+        if found is not None:
+            return found
+        now = now_us()
+        began_us = await self._cursors.began(self._worker_count, now)
+        return None if began_us == now else Start(self.relay.name, None, began_us)
 
     async def _follow(self) -> None:
         """Follow a relay for as long as it works and counts on; the next call is for the next one, or its new seqs."""
@@ -119,53 +131,68 @@ class LiveTail:
         while failures < FAILURES_BEFORE_THE_NEXT or len(self._relays) == 1:
             try:
                 await self._connect(relay, pipeline)
-            except NewSeqSpace as space:
+            except NewSeqSpace:
+                if self._passing.too_far():
+                    await asyncio.sleep(_PASS_SECONDS)
+                    continue
                 log.warning("%s counts its events anew", relay.name)
                 metrics.DISCONNECTS.labels(relay.name, "new seqs").inc()
-                # What its first event was, if one has come, is asked for again; otherwise the head is.
-                self._resume = None if space.first_seq is None else max(space.first_seq - 1, 0)
-                last = self._places.pop(relay.name, None)
-                if space.first_seq is None and last is not None:
-                    # Nothing says what was between; the first event from the head will.
-                    self._places[_FORMER] = last
+                self._other_seqs(relay)
+                await asyncio.sleep(backoff_seconds(1))
                 return
+            except MessageTooLargeError as error:
+                metrics.DISCONNECTS.labels(relay.name, "message too large").inc()
+                log.warning("passing over what cannot be read: %s", error)
+                await asyncio.sleep(_PASS_SECONDS)
+                continue
             except (TransientError, InvalidInputError) as error:
                 metrics.DISCONNECTS.labels(relay.name, "lost").inc()
                 log.warning("not connected to %s: %s", relay.name, error)
             failures = 0 if self.connection and self.connection.first else failures + 1
             await asyncio.sleep(backoff_seconds(failures + 1, cap=_RETRY_CAP))
         self.relay = self._relays[(self._relays.index(relay) + 1) % len(self._relays)]
+        self._other_seqs(self.relay)
         log.warning("following %s instead of %s", self.relay.name, relay.name)
 
+    def _other_seqs(self, relay: Relay) -> None:
+        """From here on seqs are of another space: only the time of what was seen still counts."""
+        self._passing = PassingOver()
+        self.started_seq = self.connection = None
+        if self._seen is not None:
+            self._seen = Start(relay.name, None, self._seen.seen_us)
+
     async def _connect(self, relay: Relay, pipeline: Pipeline) -> None:
-        last = self._places.get(relay.name)
-        elsewhere = [place.at_us for name, place in self._places.items() if name != relay.name]
-        later = [at_us for at_us in elsewhere if last is None or at_us > last.at_us]
-        resume = self._resume
-        elsewhere_us = max(later, default=None) if resume is None else None
+        seen = self._seen
+        last = None if seen is None or seen.relay != relay.name else seen.place
+        self.connection = None
+        if seen is not None and last is None:
+            last = await event_older_than(relay, seen.seen_us)
+        elif seen is None:
+            # What comes from now on is to be had, also when this is not the connection that brings it.
+            self._seen = Start(relay.name, None, now_us())
+        cursor, passing = self._passing.cursor(last), self._passing.passing
+        if cursor is None and seen is not None:
+            cursor = 0  # the window begins later than what was seen ended
+        seen_us = now_us() if seen is None else seen.seen_us
 
         async def on_gap(kind: GapKind, first: Place) -> None:
-            covered_us = elsewhere_us if elsewhere_us is not None else last.at_us if last is not None else now_us()
-            await self._told.gap(gap_before(kind, relay.name, self._worker_id, last, first, covered_us, now_us()))
+            await self._told.gap(gap_before(kind, relay.name, self._worker_id, last, first, seen_us, now_us()))
 
-        continuity = Continuity(last, elsewhere_us)
+        continuity = Continuity(last, cursor, from_time=seen is not None, passing=passing)
         connection = Connection(relay, pipeline, self._intake, self._letters, continuity, on_gap)
         self.connection = connection
         try:
-            await connection.read(rewound(last) if resume is None else resume)
+            await connection.read(cursor)
         finally:
-            if self.started_seq is None and connection.first is not None:
-                self.started_seq = connection.first.seq
+            newest = newer(last, connection.last)
             if connection.first is not None:
-                self._resume = None
-            if connection.last is not None:
-                self._reached(relay, connection.last)
-
-    def _reached(self, relay: Relay, place: Place) -> None:
-        before = self._places.get(relay.name)
-        if before is None or place.seq > before.seq:
-            self._places[relay.name] = place
-        self._places.pop(_FORMER, None)
+                self._passing.came(connection.first)
+                self.started_seq = connection.first.seq if self.started_seq is None else self.started_seq
+                # At the head nothing counts but what came: a relay may be behind our clock.
+                before_us = 0 if seen is None else seen.seen_us
+                self._seen = Start(relay.name, newest, max(before_us, connection.seen_us))
+            if connection.too_large:
+                self._passing.ended(cursor, connection.last, newest)
 
     def _key(self, relay: str) -> CursorKey:
         return CursorKey(relay=relay, worker_count=self._worker_count, worker_id=self._worker_id)
@@ -196,7 +223,3 @@ class LiveTail:
     def events_taken(self) -> int:
         """Events taken since the start."""
         return self.events + (0 if self.pipeline is None else self.pipeline.events)
-
-
-def _saved_at(item: tuple[CursorKey, Cursor]) -> int:
-    return item[1].saved_at_us

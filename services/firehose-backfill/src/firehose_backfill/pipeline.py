@@ -20,7 +20,7 @@ from firehose_backfill.gaps import Place
 from firehose_backfill.judge import Judge
 from firehose_backfill.keyring import Keyring
 from firehose_backfill.outbox import Outbox
-from headwater.bus.messages import LiveEvent, LiveIdentity
+from headwater.bus.messages import LiveBroken, LiveEvent, LiveIdentity
 from headwater.bus.publish import Publisher
 from headwater.errors import InvalidInputError, Reason
 from headwater.frames import AccountEvent, AccountFrame, CommitFrame, IdentityFrame, SyncFrame
@@ -114,6 +114,13 @@ class Pipeline:
             line = self._lines[frame.did] = deque((waiting,))
             self._start(self._work_off(frame.did, line), f"line of {frame.did}")
 
+    def refuse(self, did: str, place: Place, size: int, error: InvalidInputError) -> None:
+        """A message of ``size`` bytes that names an account, and that cannot be read, has come behind ``place``."""
+        self.bytes += size
+        mark = self.watermark.begin(place.seq, place.at_us)
+        event = LiveBroken(did=did, seq=place.seq, at_us=place.at_us, rev=None, reason=error.reason.value)
+        self._outbox.add(event, size, partial(self._done, mark, size))
+
     def _at_once(self, waiting: _Waiting) -> bool:
         """Do what needs no lookup; whether that was it."""
         frame, at_us = waiting.frame, waiting.mark.at_us
@@ -182,6 +189,9 @@ class Pipeline:
         self._outbox.add(event, waiting.size, partial(self._safe, waiting))
 
     def _safe(self, waiting: _Waiting) -> None:
-        self.bytes -= waiting.size
-        self.watermark.done(waiting.mark)
+        self._done(waiting.mark, waiting.size)
+
+    def _done(self, mark: Mark, size: int) -> None:
+        self.bytes -= size
+        self.watermark.done(mark)
         self._changed.set()

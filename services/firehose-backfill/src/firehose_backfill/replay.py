@@ -21,8 +21,9 @@ from firehose_backfill import crawl_metrics as metrics
 from firehose_backfill.connection import Connection, NewSeqSpace
 from firehose_backfill.cursor import Cursor, relay_token
 from firehose_backfill.frame_intake import FrameIntake
-from firehose_backfill.gaps import Continuity, Place, rewound
+from firehose_backfill.gaps import Continuity, Place, newer
 from firehose_backfill.letters import Letters
+from firehose_backfill.passing_over import PassingOver
 from firehose_backfill.pipeline import Pipeline
 from firehose_backfill.relay import Relay
 from firehose_backfill.window import event_older_than
@@ -30,6 +31,7 @@ from headwater.bus.firehose import FirehosePlan, GapKind, PieceState, ReplayProg
 from headwater.bus.firehose_store import FirehoseStore
 from headwater.clock import now_us
 from headwater.errors import InvariantError, TransientError
+from headwater.http_messages import MessageTooLargeError
 
 log = logging.getLogger("firehose_backfill.replay")
 
@@ -37,6 +39,9 @@ _LOOK_SECONDS: Final = 0.5
 _QUIET_SECONDS: Final = 5.0
 """A relay that has more to send does not pause that long, unless we make it wait."""
 _LONG_QUIET_SECONDS: Final = 30.0
+_CLOCKS_DIFFER_US: Final = 60_000_000
+# One event's time is one host's word.
+_LIVE_LOOKS: Final = 10
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ class Replay:
 
     def __init__(self, tools: ReplayTools) -> None:
         self._tools = tools
+        self._passing: dict[tuple[str, str], PassingOver] = {}
 
     async def run(self, plan: FirehosePlan) -> None:
         """Replay from the saved place. Raises TransientError and nats errors; then it can be begun again."""
@@ -63,7 +69,8 @@ class Replay:
         progress = await self._tools.store.replay()
         if progress is None or progress.plan_id != plan.plan_id or progress.relay != relay.name:
             progress = ReplayProgress(plan_id=plan.plan_id, state=PieceState.RUNNING, relay=relay.name)
-        run = _Run(self._tools, plan, relay, progress)
+        passing = self._passing.setdefault((plan.plan_id, relay.name), PassingOver())
+        run = _Run(self._tools, plan, relay, progress, passing)
         await run.begin()
         await run.read()
 
@@ -82,6 +89,7 @@ class _Run:
     plan: FirehosePlan
     relay: Relay
     progress: ReplayProgress
+    passing: PassingOver
     start: Place | None = None
     before: int = 0
     began_at: float = field(default_factory=lambda: asyncio.get_running_loop().time())
@@ -121,11 +129,12 @@ class _Run:
 
     async def _read(self) -> None:
         async with self.tools.make_pipeline(self.relay.name) as pipeline:
+            cursor = self.passing.cursor(self.start) or 0
+            continuity = Continuity(self.start, cursor, passing=self.passing.passing)
             connection = Connection(
-                self.relay, pipeline, self.tools.intake, self.tools.letters, Continuity(self.start), self._on_gap
+                self.relay, pipeline, self.tools.intake, self.tools.letters, continuity, self._on_gap
             )
-            cursor = rewound(self.start)
-            reading = asyncio.create_task(connection.read(0 if cursor is None else cursor), name="read the window")
+            reading = asyncio.create_task(connection.read(cursor), name="read the window")
             try:
                 await self._watch(connection, pipeline, reading)
                 await _cancelled(reading)
@@ -135,14 +144,26 @@ class _Run:
                 await self.tools.cursors.delete(self._key)
                 await self._tell(reaches_cutoff=False, detail="the relay began anew")
                 raise TransientError(f"{self.relay.name} counts anew") from None
+            except MessageTooLargeError as error:
+                await self._pass_over(cursor, connection, pipeline)
+                raise TransientError(error.detail) from None
             finally:
                 await _cancelled(reading)
         await self._tell(detail=None)
 
+    async def _pass_over(self, asked: int, connection: Connection, pipeline: Pipeline) -> None:
+        """What came before a message that cannot be read is made safe; what was in it the crawl has to bring."""
+        await pipeline.drain()
+        await self._save(pipeline)
+        if connection.first is not None:
+            self.passing.came(connection.first)
+        self.passing.ended(asked, connection.last, newer(self.start, connection.last))
+        await self._tell(reaches_cutoff=False, detail="a message was too large to be read")
+
     async def _watch(self, connection: Connection, pipeline: Pipeline, reading: asyncio.Task[None]) -> None:
         """Keep place and progress until the end is reached."""
         loop = asyncio.get_running_loop()
-        heard_at, last_seq, counted = loop.time(), None, 0
+        heard_at, last_seq, counted, live_looks = loop.time(), None, 0, 0
         while True:
             await asyncio.wait({reading}, timeout=_LOOK_SECONDS)
             if reading.done():
@@ -155,6 +176,9 @@ class _Run:
                 heard_at, last_seq = loop.time(), self._seq(connection)
             to_seq = self.progress.to_seq
             if to_seq is None:
+                live_looks = live_looks + 1 if self._is_live(connection) else 0
+                if live_looks == _LIVE_LOOKS:
+                    return
                 await self._tell(to_seq=await self._live_start())
             elif last_seq is not None and last_seq >= to_seq:
                 return
@@ -164,6 +188,11 @@ class _Run:
             if quiet > _LONG_QUIET_SECONDS:
                 await self._tell(reaches_cutoff=False, detail="the relay sent no more")
                 return
+
+    def _is_live(self, connection: Connection) -> bool:
+        """Whether the newest event is of after this replay began: by then all live tails had."""
+        to_us = self.progress.to_us
+        return to_us is not None and connection.last is not None and connection.last.at_us > to_us + _CLOCKS_DIFFER_US
 
     @staticmethod
     def _seq(connection: Connection) -> int | None:
@@ -175,10 +204,11 @@ class _Run:
         await self._tell(reaches_cutoff=False, detail=f"the window moved on ({kind.value})")
 
     async def _live_start(self) -> int | None:
-        """The first seq that every live tail of this relay has; None where one has seen nothing yet."""
+        """The first seq that every live tail has; None where one has seen nothing yet, or follows another relay."""
         tails = await self.tools.store.live()
         # Tails of a former layout of workers are not followed any more.
-        starts = [tail.started_seq for tail in tails if tail.worker_id < tails[0].worker_count]
+        present = [tail for tail in tails if tail.worker_id < tails[0].worker_count]
+        starts = [tail.started_seq if tail.relay == self.relay.name else None for tail in present]
         known = [seq for seq in starts if seq is not None]
         return max(known) if known and len(known) == len(starts) else None
 
@@ -206,6 +236,10 @@ class _Run:
         left = None
         if first is not None and last is not None and to_seq is not None and last.seq > first.seq:
             left = max(to_seq - last.seq, 0) / (last.seq - first.seq) * seconds
+        done = None
+        if last is not None and to_seq is not None and self.progress.from_seq is not None:
+            done = (last.seq - self.progress.from_seq) / max(to_seq - self.progress.from_seq, 1)
+        metrics.tell_progress("replay", done, left)
         rate = pipeline.events / seconds
         await self._tell(events=self.before + pipeline.events, events_per_second=rate, seconds_left=left)
 

@@ -149,7 +149,9 @@ class GapKind(StrEnum):
     OTHER_SEQ_SPACE = "other_seq_space"
     """The seqs are of another relay, or of one that began anew."""
     SEQ_JUMP = "seq_jump"
-    """The first event after a connect lies further ahead than time explains."""
+    """The first event after a connect lies further ahead than the last one explains."""
+    MESSAGE_TOO_LARGE = "message_too_large"
+    """A message that was too large to be read was passed over."""
 
 
 class GapState(StrEnum):
