@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 from backfill_rig import Rig, rig
 from firehose_backfill.crawl import CrawlTools
@@ -13,12 +17,19 @@ from firehose_backfill.filing import Filing
 from firehose_backfill.history import History
 from firehose_backfill.listing_client import ListingClient
 from firehose_backfill.outcomes import Outcomes
+from firehose_backfill.statuses import Statuses
+from firehose_backfill.table import Table
 from headwater.bus.firehose import FirehosePlan, LiveProgress, PieceState, live_key
 from headwater.bus.firehose_store import FirehoseStore
 from headwater.bus.jobs import BackfillRequest
+from headwater.bus.publish import Publisher
+from headwater.bus.queries import FollowedPage, FollowedQuery, Standing, Standings, StandingsQuery
 from headwater.bus.streams import BUCKET_CONTROL, BUCKET_FIREHOSE, STREAM_REQUESTS
+from headwater.bus.subjects import FOLLOWED, STANDINGS
+from headwater.dns_lookup import DnsLookup
 from headwater.egress import egress_policy
 from headwater.http import GuardedHttp
+from headwater.identity import IdentityResolver
 from simulator.world import World
 
 
@@ -36,6 +47,34 @@ class NoWindow:
         await self._store.put_replay(replay.model_copy(update=changes))
 
 
+class TableStandIn:
+    """Answers for the indexer how the table has accounts: as the test says, and by default it knows nobody."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Standing] = {}
+        self.follows_all = True
+
+    async def start(self, client: Client) -> None:
+        await client.subscribe(STANDINGS, cb=self._standings)
+        await client.subscribe(FOLLOWED, cb=self._followed)
+
+    async def _standings(self, message: Msg) -> None:
+        asked = StandingsQuery.model_validate_json(message.data)
+        found = [self.known[did] for did in asked.dids if did in self.known]
+        answer = Standings(standings=found, follows_all=self.follows_all)
+        await message.respond(answer.model_dump_json().encode())
+
+    async def _followed(self, message: Msg) -> None:
+        asked = FollowedQuery.model_validate_json(message.data)
+        followed = [one.did for one in self.known.values() if one.followed and one.status == "active"]
+        page = FollowedPage(dids=sorted(did for did in followed if did > asked.after)[: asked.limit])
+        await message.respond(page.model_dump_json().encode())
+
+    def has(self, did: str, status: str = "active", *, followed: bool = True) -> None:
+        """The table has this account."""
+        self.known[did] = Standing(did=did, status=status, followed=followed)
+
+
 @dataclass
 class HistoryRig:
     """The bus, the store on it, and what crawls need."""
@@ -44,16 +83,19 @@ class HistoryRig:
     store: FirehoseStore
     tools: CrawlTools
     replay: NoWindow
+    table: TableStandIn
+    statuses: Callable[[Collection[str]], Statuses]
 
     @asynccontextmanager
-    async def working(self, **tools: object) -> AsyncIterator[None]:
+    async def working(self, excluded: Collection[str] = (), **tools: object) -> AsyncIterator[None]:
         """The historical part at work, as in one process; leaving is its death."""
         history = History(
             self.bus.js,
             self.store,
             self.replay,
-            replace(self.tools, **tools),
+            replace(self.tools, excluded=excluded, **tools),
             Outcomes(self.bus.jobs),  # type: ignore[arg-type]
+            self.statuses(excluded),
         )
         task = asyncio.create_task(history.run())
         try:
@@ -92,13 +134,22 @@ async def history_rig(url: str, world: World) -> AsyncIterator[HistoryRig]:
     policy = egress_policy(allow_private_hosts=True)
     async with rig(url) as bus, GuardedHttp(policy) as http:
         store = FirehoseStore(await bus.js.key_value(BUCKET_CONTROL), await bus.js.key_value(BUCKET_FIREHOSE))
+        table, stand_in = Table(bus.client), TableStandIn()
+        await stand_in.start(bus.client)
         tools = CrawlTools(
             lists=ListingClient(http),
             filing=Filing(bus.js),
+            table=table,
             store=store,
             relays=[world.relay.url],
             host_origin=lambda hostname: f"http://{hostname}",
             excluded=frozenset(),
             max_waiting=1_000,
         )
-        yield HistoryRig(bus, store, tools, NoWindow(store))
+        resolver = IdentityResolver(http, world.plc.url, DnsLookup())
+
+        async def pds_of(did: str) -> str | None:
+            return (await resolver.resolve_did(did, refresh=True)).pds
+
+        statuses = partial(Statuses, table, Publisher(bus.js, bus.client.max_payload), http, pds_of)
+        yield HistoryRig(bus, store, tools, NoWindow(store), stand_in, statuses)

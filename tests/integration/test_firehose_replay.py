@@ -16,7 +16,7 @@ from headwater.bus.firehose_store import FirehoseStore
 from headwater.bus.messages import LiveCommit, decode_live
 from headwater.bus.streams import BUCKET_CONTROL, BUCKET_CURSORS, BUCKET_FIREHOSE, STREAM_LIVE, STREAM_REPLAY
 from headwater.clock import now_us
-from history_rig import until
+from history_rig import TableStandIn, until
 from simulator.world import World
 
 DAY = 86_400.0
@@ -88,6 +88,7 @@ async def past(nats_url: str) -> AsyncIterator[Past]:
         async with world, bus(nats_url) as connected:
             js = connected.js
             store = FirehoseStore(await js.key_value(BUCKET_CONTROL), await js.key_value(BUCKET_FIREHOSE))
+            await TableStandIn().start(connected.client)
             yield Past(world, connected, store)
 
 
@@ -166,6 +167,27 @@ async def test_a_connection_that_breaks_and_a_relay_that_counts_anew_end_nothing
     replay = await past.store.replay()
     assert replay is not None
     assert replay.reaches_cutoff is False
+
+
+async def test_what_cannot_be_read_is_passed_over_and_left_to_the_crawl(past: Past, nats_url: str) -> None:
+    stream, account = past.world.relay.stream, past.world.accounts[0]
+    stream.tamper("enormous", account.did)
+    account.post("in a message that nobody can read")
+    lost = past.last_seq
+    for number in range(20):
+        account.post(f"behind it {number}")
+    async with following(settings_for(nats_url, past.world.plc.url, past.world.relay.url)):
+        account.post("live")
+        await until(past.live_began)
+        await past.plan(2)
+        await until(lambda: past.has_reached(past.last_seq))
+        await until(lambda: _filed(past))
+        replay = await past.store.replay()
+    assert replay is not None
+    assert replay.reaches_cutoff is False
+    seqs = await past.replayed()
+    assert lost not in seqs
+    assert set(seqs) >= set(range(lost - NEW, past.last_seq)) - {lost}, "all else is read"
 
 
 async def _filed(past: Past) -> bool:

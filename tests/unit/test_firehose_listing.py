@@ -38,7 +38,7 @@ def test_a_page_is_read_and_its_odd_entries_are_counted() -> None:
     assert page.repos == [
         ListedRepo(DID, NOW_US, active=True),
         ListedRepo("did:web:a.example", NOW_US, active=True),
-        ListedRepo("did:web:b.example", None, active=False),
+        ListedRepo("did:web:b.example", None, active=False, status="takendown"),
     ]
     assert (page.malformed, page.cursor) == (3, "abc")
 

@@ -34,6 +34,8 @@ from firehose_backfill.relay_url import relay_origins
 from firehose_backfill.replay import Replay, ReplayTools
 from firehose_backfill.selection import Selection, split_list
 from firehose_backfill.settings import FirehoseSettings
+from firehose_backfill.statuses import Statuses
+from firehose_backfill.table import Table
 from headwater.bus.firehose_store import FirehoseStore
 from headwater.bus.job_store import JobStore
 from headwater.bus.publish import Publisher
@@ -101,7 +103,7 @@ async def worker(
             if tail is not None:
                 following = [tasks.start(tail.run(), "live tail"), tasks.start(report.run(), "live report")]
                 if settings.worker_id == 0:
-                    following.append(tasks.start((await _history(settings, js, tools)).run(), "history"))
+                    following.append(tasks.start((await _history(settings, client, js, tools)).run(), "history"))
             try:
                 yield tail
             finally:
@@ -118,6 +120,7 @@ class _Tools:
     http: GuardedHttp
     relays: list[Relay]
     letters: Letters
+    resolver: IdentityResolver
     keys: Keyring
     publisher: Publisher
     judge: Judge
@@ -144,6 +147,7 @@ def _tools(settings: FirehoseSettings, client: Client, js: JetStreamContext, htt
         http=http,
         relays=[Relay(http, origin) for origin in relay_origins(settings.relay_urls)],
         letters=letters,
+        resolver=resolver,
         keys=keys,
         publisher=Publisher(js, client.max_payload, waiting=_count_wait),
         judge=Judge(settings.selection(), letters, client.max_payload - _MESSAGE_OVERHEAD),
@@ -164,7 +168,7 @@ async def _live_tail(settings: FirehoseSettings, js: JetStreamContext, tools: _T
     )
 
 
-async def _history(settings: FirehoseSettings, js: JetStreamContext, tools: _Tools) -> History:
+async def _history(settings: FirehoseSettings, client: Client, js: JetStreamContext, tools: _Tools) -> History:
     control, firehose = await js.key_value(BUCKET_CONTROL), await js.key_value(BUCKET_FIREHOSE)
     store = FirehoseStore(control, firehose)
     await take_up_plan(control, store, settings.backfill_days)
@@ -181,16 +185,23 @@ async def _history(settings: FirehoseSettings, js: JetStreamContext, tools: _Too
             store=store,
         )
     )
+    table = Table(client)
     crawls = CrawlTools(
         lists=ListingClient(tools.http),
         filing=Filing(js),
+        table=table,
         store=store,
         relays=[str(relay.origin).rstrip("/") for relay in tools.relays],
         host_origin=partial(host_origin, private=settings.allow_private_hosts),
         excluded=excluded,
         max_waiting=settings.headwater_crawl_waiting,
     )
-    return History(js, store, replay, crawls, Outcomes(JobStore(await js.key_value(BUCKET_JOBS))))
+
+    async def pds_of(did: str) -> str | None:
+        return (await tools.resolver.resolve_did(did, refresh=True)).pds
+
+    statuses = Statuses(table, tools.publisher, tools.http, pds_of, excluded)
+    return History(js, store, replay, crawls, Outcomes(JobStore(await js.key_value(BUCKET_JOBS))), statuses)
 
 
 def _count_wait(cause: str) -> None:

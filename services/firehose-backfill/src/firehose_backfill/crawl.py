@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from firehose_backfill.filing import Filing, Scope
 from firehose_backfill.listing import ListedHost, ListedRepo, RepoPage, is_wanted
 from firehose_backfill.listing_client import ListingClient
 from firehose_backfill.seen_dids import SeenDids
+from firehose_backfill.table import Table
 from headwater.bus.firehose import CrawlProgress, CrawlStage, PieceState
 from headwater.bus.firehose_store import FirehoseStore
 from headwater.clock import now_us
@@ -33,6 +34,8 @@ _LOOK_SECONDS: Final = 0.5
 _SPARE_REPOS: Final = 1_000
 _EMPTY_PAGES: Final = 20
 
+Look = Callable[[Sequence[ListedRepo], int], Awaitable[None]]
+
 
 @dataclass(frozen=True)
 class CrawlTools:
@@ -40,6 +43,7 @@ class CrawlTools:
 
     lists: ListingClient
     filing: Filing
+    table: Table
     store: FirehoseStore
     relays: Sequence[str]
     host_origin: Callable[[str], str]
@@ -48,14 +52,18 @@ class CrawlTools:
 
 
 class Crawl:
-    """A crawl from where ``progress`` says. ``with_hosts``: the hosts' own lists are gone through too.
+    """A crawl from where ``progress`` says. ``with_hosts``: the hosts' own lists are gone through too. ``look`` sees
+    every page of the relay's list, and when it was asked for (microseconds since 1970).
 
-    ``run`` raises TransientError when no relay can be listed, and nats errors; it can then be begun again from what
-    the store holds.
+    Who is not followed (``TRACK``) is left alone. ``run`` raises TransientError when no relay can be listed or no
+    indexer answers, and nats errors; it can then be begun again from what the store holds.
     """
 
-    def __init__(self, tools: CrawlTools, scope: Scope, progress: CrawlProgress, *, with_hosts: bool) -> None:
+    def __init__(
+        self, tools: CrawlTools, scope: Scope, progress: CrawlProgress, *, with_hosts: bool, look: Look | None = None
+    ) -> None:
         self._tools = tools
+        self._look = look
         self._scope = scope
         self._with_hosts = with_hosts
         self._seen = SeenDids()
@@ -73,9 +81,13 @@ class Crawl:
 
     async def _crawl_relay(self) -> None:
         relay = await self._listed_relay()
+        asked_us = now_us()
         async for page in self._tools.lists.repos(relay, self.progress.cursor, RELAY_TRIES):
+            if self._look is not None:
+                await self._look(page.repos, asked_us)
             await self._file(page)
             await self._save(cursor=page.cursor)
+            asked_us = now_us()
         stage = CrawlStage.HOSTS if self._with_hosts else CrawlStage.ENDING
         await self._save(stage=stage, cursor=None)
 
@@ -150,7 +162,7 @@ class Crawl:
 
     async def _file(self, page: RepoPage) -> None:
         """File what is wanted of a page and new, when there is room for it."""
-        wanted = [repo for repo in page.repos if self._is_wanted(repo)]
+        wanted = await self._followed([repo for repo in page.repos if self._is_wanted(repo)])
         for start in range(0, len(wanted), _FILED_AT_ONCE):
             await self._room()
             part = wanted[start : start + _FILED_AT_ONCE]
@@ -177,6 +189,13 @@ class Crawl:
             and repo.did not in self._tools.excluded
             and repo.did not in self._seen
         )
+
+    async def _followed(self, repos: list[ListedRepo]) -> list[ListedRepo]:
+        if not repos:
+            return repos
+        known = await self._tools.table.standings([repo.did for repo in repos])
+        followed = {one.did for one in known.standings if one.followed}
+        return repos if known.follows_all else [repo for repo in repos if repo.did in followed]
 
     async def _room(self) -> None:
         while (waiting := await self._tools.filing.waiting(self._scope.lane)) >= self._tools.max_waiting:
@@ -205,4 +224,8 @@ class Crawl:
         if rate and (ended or not progress.waiting) and progress.total is not None:
             left = unlisted / rate + (progress.waiting / ended if ended else 0.0)
         self.progress = progress.model_copy(update={"repos_per_second": rate, "seconds_left": left})
+        done = progress.listed / progress.total if progress.total else None
+        if done is not None and progress.filed:
+            done = min(done, 1.0) * (1 - progress.waiting / progress.filed)
+        metrics.tell_progress("gaps" if progress.gap_ids else "crawl", done, left)
         await self._tools.store.put_crawl(self.progress)

@@ -19,6 +19,7 @@ from firehose_backfill.crawl import Crawl, CrawlTools
 from firehose_backfill.filing import BUS_AWAY, Scope
 from firehose_backfill.gap_closing import GapClosing
 from firehose_backfill.outcomes import Outcomes
+from firehose_backfill.statuses import Statuses
 from headwater.backoff import backoff_seconds
 from headwater.bus.firehose import CrawlProgress, FirehosePlan, PieceState, ReplayProgress, history_state
 from headwater.bus.firehose_store import FirehoseStore
@@ -51,12 +52,14 @@ class History:
         replay: ReplayPiece,
         crawls: CrawlTools,
         outcomes: Outcomes,
+        statuses: Statuses,
     ) -> None:
         self._js = js
         self._store = store
         self._replay = replay
         self._crawls = crawls
         self._outcomes = outcomes
+        self._statuses = statuses
 
     async def run(self) -> None:
         """Do what the plan says, and begin anew whenever it changes."""
@@ -86,7 +89,7 @@ class History:
             await _persist("pausing", lambda: self._mark_paused(plan))
             return
         await _persist("the live tail", self._live_tail_began)
-        gaps = GapClosing(self._crawls, self._store)
+        gaps = GapClosing(self._crawls, self._store, self._statuses)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(_persist("the gaps", gaps.run))
@@ -129,6 +132,7 @@ class History:
         assert replay is not None
         done = {"state": PieceState.DONE, "seconds_left": 0.0, "updated_at_us": now_us()}
         await self._store.put_replay(replay.model_copy(update=done))
+        metrics.tell_progress("replay", 1.0, 0.0)
         log.info("the replay is done: %d events", replay.events)
 
     async def _crawl(self, plan: FirehosePlan) -> None:
@@ -154,6 +158,7 @@ class History:
         crawl = Crawl(self._crawls, scope, progress, with_hosts=True)
         await crawl.run()
         await self._store.put_crawl(await self._outcomes.concluded(crawl.progress, RequestLane.CRAWL))
+        metrics.tell_progress("crawl", 1.0, 0.0)
         log.info("the crawl is done: %d repos of %d", crawl.progress.filed, crawl.progress.listed)
 
     async def _window_reaches_cutoff(self, plan: FirehosePlan) -> bool:

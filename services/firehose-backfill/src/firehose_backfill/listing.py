@@ -14,16 +14,19 @@ from headwater.tid import tid_time
 
 _MAX_CURSOR: Final = 2_048
 _MAX_HOSTNAME: Final = 260
+_MAX_STATUS: Final = 200
 CLOCK_MARGIN_US: Final = 3_600_000_000
 """Revs are the hosts' clocks' readings. One that is this much before a crawl's cutoff is older than it."""
 
 
 class ListedRepo(NamedTuple):
-    """A repo in a list. ``rev_us`` is its rev's time in microseconds since 1970, None where it makes no sense."""
+    """A repo in a list. ``rev_us`` is its rev's time in microseconds since 1970, None where it makes no sense.
+    ``status`` says why it is not active, if the list does."""
 
     did: str
     rev_us: int | None
     active: bool
+    status: str | None = None
 
 
 class RepoPage(NamedTuple):
@@ -99,7 +102,9 @@ def _repo(entry: object) -> ListedRepo | None:
         return None
     # Older hosts do not say whether an account is active.
     active = entry.get("active", True) is True
-    return ListedRepo(did, tid_time(rev) if isinstance(rev, str) else None, active)
+    status = entry.get("status")
+    said = status[:_MAX_STATUS] if isinstance(status, str) and not active else None
+    return ListedRepo(did, tid_time(rev) if isinstance(rev, str) else None, active, said)
 
 
 def _host(entry: object) -> ListedHost | None:

@@ -6,14 +6,22 @@ import asyncio
 
 import asyncpg
 
-from headwater.bus.queries import AccountSettings, RepoState
+from headwater.bus.queries import (
+    AccountSettings,
+    FollowedPage,
+    FollowedQuery,
+    RepoState,
+    Standing,
+    Standings,
+    StandingsQuery,
+)
 from indexer.database import Database, translated
 from indexer.state import Track, kept_from
 from indexer.statements import SQL
 
 
 class Answers:
-    """Questions about one account, one at a time. All raise TransientError when Postgres is away."""
+    """Questions about accounts, one at a time. All raise TransientError when Postgres is away."""
 
     def __init__(self, database: Database, track: Track = Track.ALL) -> None:
         self._track = track
@@ -68,7 +76,17 @@ class Answers:
         rows = await self._fetch("kept_from", did)
         return kept_from(*rows[0]) if rows else None
 
-    async def _fetch(self, name: str, did: str) -> list[asyncpg.Record]:
+    async def standings(self, query: StandingsQuery) -> Standings:
+        """How the table has many accounts."""
+        rows = await self._fetch("standings", query.dids)
+        found = [Standing(did=row["did"], status=row["status"], followed=row["followed"]) for row in rows]
+        return Standings(standings=found, follows_all=self._track is Track.ALL)
+
+    async def followed(self, query: FollowedQuery) -> FollowedPage:
+        """A page of the active accounts that are followed."""
+        return FollowedPage(dids=[row["did"] for row in await self._fetch("followed", query.after, query.limit)])
+
+    async def _fetch(self, name: str, did: str | list[str], *others: int) -> list[asyncpg.Record]:
         async with self._turn:
             connection = await self._database.connection()
             with translated():

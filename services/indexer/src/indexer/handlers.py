@@ -11,9 +11,13 @@ from headwater.bus.queries import (
     AccountStats,
     ChangePrivacy,
     FetchAnewAsked,
+    FollowedPage,
+    FollowedQuery,
     PrivacyChanged,
     RecordsQuery,
     RepoState,
+    Standings,
+    StandingsQuery,
     StatsQuery,
 )
 from indexer.answers import Answers
@@ -42,6 +46,14 @@ def answer_questions(broker: NatsBroker, answers: Answers, counts: Counts, recor
     @broker.subscriber(subjects.ACCOUNT_SETTINGS, queue=QUEUE)
     async def account_settings(query: AccountQuery) -> AccountSettings:
         return await answers.account_settings(query.did)
+
+    @broker.subscriber(subjects.STANDINGS, queue=QUEUE)
+    async def standings(query: StandingsQuery) -> Standings:
+        return await answers.standings(query)
+
+    @broker.subscriber(subjects.FOLLOWED, queue=QUEUE)
+    async def followed(query: FollowedQuery) -> FollowedPage:
+        return await answers.followed(query)
 
     @broker.subscriber(subjects.RECORDS_PAGE, queue=QUEUE)
     async def records_page(query: RecordsQuery) -> bytes:

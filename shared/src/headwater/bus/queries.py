@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from headwater.bus.jobs import BackfillRequest
+
+MOST_STANDINGS: Final = 1_000
+"""Accounts in one question or answer about many."""
 
 
 class _Message(BaseModel):
@@ -162,3 +167,37 @@ class RecordsQuery(_Message):
     text: str | None = None
     limit: int = 50
     after: RecordPlace | None = None
+
+
+class StandingsQuery(_Message):
+    """A question about many accounts: how the table has them."""
+
+    dids: list[str] = Field(max_length=MOST_STANDINGS)
+
+
+class Standing(_Message):
+    """An account in the table: its status there, and whether its events are followed (``TRACK``)."""
+
+    did: str
+    status: str
+    followed: bool
+
+
+class Standings(_Message):
+    """Those of the accounts that the table knows. ``follows_all``: so are those followed that it does not know yet."""
+
+    standings: list[Standing]
+    follows_all: bool
+
+
+class FollowedQuery(_Message):
+    """A page of the active accounts that are followed, by DID, behind ``after``."""
+
+    after: str = ""
+    limit: int = Field(MOST_STANDINGS, ge=1, le=MOST_STANDINGS)
+
+
+class FollowedPage(_Message):
+    """The page; fewer than were asked for are the last."""
+
+    dids: list[str]

@@ -23,6 +23,8 @@ ACCOUNT_SETTINGS = "indexer.account_settings"
 CHANGE_PRIVACY = "indexer.change_privacy"
 RECORDS_PAGE = "indexer.records_page"
 FETCH_ANEW = "indexer.fetch_anew"
+STANDINGS = "indexer.standings"
+FOLLOWED = "indexer.followed"
 
 
 class RequestLane(StrEnum):
