@@ -10,8 +10,9 @@ import asyncio
 from contextlib import AsyncExitStack
 from functools import partial
 
-from e2e.running_stack import running_stack
+from e2e.running_stack import RunningStack, running_stack
 from e2e.simulated import SimulatedPorts, SimulatedWorld
+from e2e.table import open_database
 from oracle import until_world
 from simulator import Account
 from simulator.spoils import SPOILS
@@ -24,7 +25,7 @@ async def test_a_hostile_relay_and_the_lives_of_accounts_end_as_the_network_is()
     ports = SimulatedPorts.choose()
     async with SimulatedWorld(77, ports, hosts=4) as world, AsyncExitStack() as ends:
         wronged = {kind: world.add_account() for kind in (*sorted(SPOILS), "hide", "repeat", "swap")}
-        living = [world.add_account() for _ in range(9)]
+        living = [world.add_account() for _ in range(10)]
         running = running_stack(ports.plc_url, **ports.variables, RELAY_URLS=world.relay.url)
         stack = await asyncio.to_thread(running.__enter__)
         ends.push_async_exit(partial(asyncio.to_thread, running.__exit__))
@@ -42,6 +43,20 @@ async def test_a_hostile_relay_and_the_lives_of_accounts_end_as_the_network_is()
             if account.status == "active":
                 account.post("the last")
         await until_world(stack.database_url, world.expected, 90)
+        await _until_identities(stack, *living[:4])
+
+
+async def _until_identities(stack: RunningStack, impostor: Account, *others: Account) -> None:
+    """PDS and handle are those of the present; the handle that belongs to another is not the impostor's."""
+    wanted = {one.did: (one.host.url, one.handle) for one in others} | {impostor.did: (impostor.host.url, None)}
+    async with open_database(stack) as database:
+        for _ in range(60):
+            rows = await database.fetch("SELECT did, pds, handle FROM repo WHERE did = ANY ($1)", list(wanted))
+            found = {row["did"]: (row["pds"], row["handle"]) for row in rows}
+            if found == wanted:
+                return
+            await asyncio.sleep(0.5)
+    raise AssertionError({did: (found.get(did), one) for did, one in wanted.items() if found.get(did) != one})
 
 
 async def _followed(world: SimulatedWorld) -> None:
@@ -64,7 +79,7 @@ def _wrong(world: SimulatedWorld, kind: str, account: Account) -> None:
 
 def _live(world: SimulatedWorld, accounts: list[Account]) -> None:
     """Everything that can happen to an account."""
-    deactivated, suspended, returned, takendown, deleted, moved, rotated, renamed, tombstoned = accounts
+    impostor, moved, rotated, renamed, deactivated, suspended, returned, takendown, deleted, tombstoned = accounts
     deactivated.status = "deactivated"
     suspended.status = "suspended"
     takendown.status = "takendown"
@@ -75,4 +90,5 @@ def _live(world: SimulatedWorld, accounts: list[Account]) -> None:
     moved.migrate(world.hosts[(world.hosts.index(moved.host) + 1) % len(world.hosts)])
     rotated.rotate_key()
     renamed.rename("another.sim.test")
+    impostor.rename(renamed.handle)
     tombstoned.tombstone()
