@@ -63,6 +63,27 @@ def test_a_window_that_moves_on_ends_the_search_too(window: list[Place], lost: i
     assert found.older is None or found.older.at_us < wanted_us, "never too late, at worst gone meanwhile"
 
 
+@given(window=windows(), data=st.data(), ahead=st.integers(-NEAR_US, 300 * NEAR_US), has_end=st.booleans())
+def test_what_a_host_held_back_misleads_nobody(
+    window: list[Place], data: st.DataObject, ahead: int, has_end: bool
+) -> None:
+    """Some events have the time of long ago, but never all of those that are looked at together."""
+    assume(len(window) > 4)
+    wanted_us = window[0].at_us + ahead
+    late = data.draw(st.sets(st.sampled_from(range(0, len(window) - 1, 3)), max_size=10))
+    told = [Place(event.seq, 1) if index in late else event for index, event in enumerate(window)]
+    found = Bisection(wanted_us, window[-1].seq if has_end else None)
+    asked = 0
+    while found.cursor is not None and asked < 200:
+        behind = [event for event in told if event.seq > found.cursor][:3]
+        found.see(behind[0] if behind else None, max((event.at_us for event in behind), default=0))
+        asked += 1
+    assert asked < 200
+    if found.older is not None:
+        where = next(index for index, event in enumerate(window) if event.seq == found.older.seq)
+        assert window[where].at_us < wanted_us, "everything that is wanted lies behind it"
+
+
 def test_an_empty_window_has_nothing() -> None:
     found = Bisection(1, None)
     search(found, [])

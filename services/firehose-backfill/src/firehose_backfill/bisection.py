@@ -26,15 +26,21 @@ class Bisection:
         self._wanted_us = wanted_us
         self._end = end_seq
         self._stride = 1
+        self._older_us = 0
         self.older: Place | None = None
         self.cursor: int | None = 0
 
-    def see(self, first: Place | None) -> None:
-        """The first event behind ``cursor``; None when there is none."""
+    def see(self, first: Place | None, newest_us: int = 0) -> None:
+        """The first event behind ``cursor``; None when there is none.
+
+        ``newest_us`` is the newest time of the events right behind it: a relay passes on late what a host held back,
+        with the time that it had there, so that one old event alone means nothing.
+        """
         asked = self.cursor
         assert asked is not None
-        if first is not None and (self._end is None or first.seq <= self._end) and first.at_us < self._wanted_us:
-            self.older = first
+        newest_us = newest_us if first is None else max(first.at_us, newest_us)
+        if first is not None and (self._end is None or first.seq <= self._end) and newest_us < self._wanted_us:
+            self.older, self._older_us = first, newest_us
         elif asked == 0:
             # Nothing is old enough, not even the window's beginning.
             self.cursor = None
@@ -45,7 +51,7 @@ class Bisection:
 
     def _next(self) -> int | None:
         assert self.older is not None
-        if self._wanted_us - self.older.at_us <= NEAR_US:
+        if self._wanted_us - self._older_us <= NEAR_US:
             return None
         if self._end is None:
             self._stride *= 2

@@ -41,6 +41,8 @@ FAILURES_BEFORE_THE_NEXT: Final = 3
 _RETRY_CAP: Final = 30.0
 _DRAIN_SECONDS: Final = 5.0
 _PASS_SECONDS: Final = 0.2
+# How much older than our clock's time a relay's newest event may be.
+_RELAYS_LAG_US: Final = 300_000_000
 
 
 class LiveTail:
@@ -108,7 +110,7 @@ class LiveTail:
             return found
         now = now_us()
         began_us = await self._cursors.began(self._worker_count, now)
-        return None if began_us == now else Start(self.relay.name, None, began_us)
+        return None if began_us == now else Start(self.relay.name, None, began_us - _RELAYS_LAG_US)
 
     async def _follow(self) -> None:
         """Follow a relay for as long as it works and counts on; the next call is for the next one, or its new seqs."""

@@ -23,6 +23,9 @@ _SILENCE_SECONDS: Final = 5.0
 # At the head of the network's relays something comes at once; a quiet one's end is found without it.
 _HEAD_SECONDS: Final = 1.0
 _MESSAGES: Final = 100
+# So many events are looked at for their newest time; one behind the other they come faster than this.
+_SAMPLE: Final = 32
+_PAUSE_SECONDS: Final = 0.3
 
 
 async def event_older_than(relay: Relay, wanted_us: int, end_seq: int | None = None) -> Place | None:
@@ -32,32 +35,42 @@ async def event_older_than(relay: Relay, wanted_us: int, end_seq: int | None = N
     InvalidInputError(HOST_FORBIDDEN).
     """
     if end_seq is None:
-        head = await _first_behind(relay, None, _HEAD_SECONDS)
-        end_seq = None if head is None else head.seq
+        head = await _events_behind(relay, None, _HEAD_SECONDS, 1)
+        end_seq = head[0].seq if head else None
     search = Bisection(wanted_us - _MARGIN_US, end_seq)
     asked = 0
     while search.cursor is not None:
-        search.see(await _first_behind(relay, search.cursor, _SILENCE_SECONDS))
+        events = await _events_behind(relay, search.cursor, _SILENCE_SECONDS, _SAMPLE)
+        search.see(events[0] if events else None, max((event.at_us for event in events), default=0))
         asked += 1
     log.info("%s was asked %d times for what is older than %d: %s", relay.name, asked, wanted_us, search.older)
     return search.older
 
 
-async def _first_behind(relay: Relay, cursor: int | None, seconds: float) -> Place | None:
-    """The first event behind a cursor (None: at the head) whose time makes sense; None when nothing comes."""
+async def _events_behind(relay: Relay, cursor: int | None, seconds: float, most: int) -> list[Place]:
+    """The first events behind a cursor (None: at the head) whose times make sense, as far as they come at once."""
+    found: list[Place] = []
     async with relay.subscribe(cursor) as stream:
         for _ in range(_MESSAGES):
             try:
-                async with asyncio.timeout(seconds):
+                async with asyncio.timeout(_PAUSE_SECONDS if found else seconds):
                     message = await stream.receive()
             except (TimeoutError, MessageTooLargeError):
-                return None
+                return found
+            except TransientError:
+                if found:
+                    return found
+                raise
             try:
                 frame = parse_frame(message)
             except InvalidInputError:
                 continue  # whoever reads it in earnest counts it
             if isinstance(frame, ErrorFrame):
-                return None
+                return found
             if isinstance(frame, EVENTS) and (place := place_of(frame)).at_us > 0:
-                return place
+                found.append(place)
+                if len(found) == most:
+                    return found
+    if found:
+        return found
     raise TransientError(f"{relay.name} sent nothing of use behind {cursor}")
