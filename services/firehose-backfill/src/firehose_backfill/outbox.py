@@ -53,7 +53,8 @@ class Outbox:
         self._waiting: dict[int, deque[Sent]] = {}
         # Ids are this process's own: an event that comes again after a crash travels in another batch, and no batch
         # may be taken for one that JetStream has seen.
-        self._ids = (f"{uuid.uuid4().hex}.{number}" for number in itertools.count())
+        own = uuid.uuid4().hex
+        self._ids = (f"{own}.{number}" for number in itertools.count())
 
     def add(self, event: LiveEvent, size: int, safe: Callable[[], None]) -> None:
         """Publish an event with others of its partition; ``safe`` is called when JetStream has acknowledged it."""
