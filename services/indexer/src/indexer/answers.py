@@ -90,4 +90,4 @@ class Answers:
         async with self._turn:
             connection = await self._database.connection()
             with translated():
-                return list(await connection.fetch(SQL[name], did))
+                return list(await connection.fetch(SQL[name], did, *others))
