@@ -22,6 +22,7 @@ LIVE_SECONDS = 12.0
 FETCH_SECONDS = 2.0
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("days", [0, 7])
 async def test_imported_crawled_replayed_and_written_to_at_once(days: int) -> None:
     ports = SimulatedPorts.choose()
