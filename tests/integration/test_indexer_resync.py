@@ -200,6 +200,20 @@ async def test_what_the_replay_may_bring_is_not_fetched(
     assert await tables.fetchval("SELECT desync_reason FROM repo") == Desync.AWAITS_REPLAY
 
 
+async def test_what_the_replay_brings_from_outside_a_scope_is_fetched_once_after_it(
+    resyncs: Resyncs, js: JetStreamContext, tables: asyncpg.Connection
+) -> None:
+    done = msgspec.structs.replace(end(5, batches=1, records=1, whole=False), cutoff_us=4_000_000)
+    await write(tables, batch(5, {A: 5}, whole=False), done)
+    await write_events(tables, [msgspec.structs.replace(live(3, 2), put=rows({B: 3}))], replayed=True)
+    await make_due(tables)
+    assert await tables.fetchval("SELECT desync_reason FROM repo") == Desync.LATE
+    bucket = await js.key_value(BUCKET_FIREHOSE)
+    for state, due in ((PieceState.RUNNING, 0), (PieceState.DONE, 1)):
+        await bucket.put(REPLAY_KEY, ReplayProgress(plan_id="plan", state=state).model_dump_json().encode())
+        assert await resyncs.file_due() == due
+
+
 async def test_a_bus_that_is_away_costs_no_try(
     resyncs: Resyncs, js: JetStreamContext, tables: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
