@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from threading import RLock
 from typing import Any, Literal
 
 from . import car, columns, tree
@@ -75,7 +76,7 @@ class Repo:
     """A repo at its newest commit. Trees are built when somebody looks, not at every write.
 
     `next_rev` gives ever later TIDs, `committed` hears of every commit. Records are in memory, save those of `seed`,
-    which stay in a CAR on disk.
+    which stay in a CAR on disk. One thread writes; others may look meanwhile, as a PDS does that exports a repo.
     """
 
     def __init__(
@@ -96,17 +97,20 @@ class Repo:
         self._known: set[bytes] | None = None
         self._first_revs: dict[bytes, str] = {}
         self._since: str | None = None
+        # What is built of one state must not be kept for the next one.
+        self._turn = RLock()
         self.rev = next_rev()
         committed(Commit(self.rev, None, key))
 
     @property
     def head(self) -> Signed:
         """The newest commit."""
-        if self._signed is None:
-            seeded = self._seeded
-            root = self._tree().root.cid if seeded is None else seeded.signed.root
-            self._signed = self.sign(root, self._key)
-        return self._signed
+        with self._turn:
+            if self._signed is None:
+                seeded = self._seeded
+                root = self._tree().root.cid if seeded is None else seeded.signed.root
+                self._signed = self.sign(root, self._key)
+            return self._signed
 
     def sign(self, root: bytes, key: SigningKey) -> Signed:
         """A commit of the newest rev for a tree, signed with any key."""
@@ -114,8 +118,9 @@ class Repo:
 
     def resign(self, key: SigningKey) -> None:
         """Commit the same records again under another key."""
-        self._key = key
-        self._begin(rebuild=False)
+        with self._turn:
+            self._key = key
+            self._begin(rebuild=False)
         self._end()
 
     def seed(self, path: Path, records: Iterable[tuple[bytes, bytes]]) -> None:
@@ -181,17 +186,18 @@ class Repo:
         Orders: `tree`, the commit first and every node before what it points at; `pds`, newest rev first and by CID,
         as the reference PDS reads them from its table; `shuffled`. `commit_key` signs in the account's stead.
         """
-        commit = self.head if commit_key is None else self.sign(self.head.root, commit_key)
-        blocks = [(commit.cid, commit.block)]
-        blocks += [pair for pair in self._blocks() if since is None or self._first_rev(pair[0]) > since]
-        if order == "pds":
-            blocks.sort(key=lambda pair: (self._first_rev(pair[0]), pair[0]), reverse=True)
-        elif order == "shuffled":
-            Random(self.rev).shuffle(blocks)
-        partial = path.with_suffix(".partial")
-        with partial.open("wb", buffering=1 << 20) as out:
-            car.write(out, commit.cid, blocks)
-        partial.rename(path)
+        with self._turn:
+            commit = self.head if commit_key is None else self.sign(self.head.root, commit_key)
+            blocks = [(commit.cid, commit.block)]
+            blocks += [pair for pair in self._blocks() if since is None or self._first_rev(pair[0]) > since]
+            if order == "pds":
+                blocks.sort(key=lambda pair: (self._first_rev(pair[0]), pair[0]), reverse=True)
+            elif order == "shuffled":
+                Random(self.rev).shuffle(blocks)
+            partial = path.with_suffix(".partial")
+            with partial.open("wb", buffering=1 << 20) as out:
+                car.write(out, commit.cid, blocks)
+            partial.rename(path)
 
     @property
     def seeded_car(self) -> Path | None:
@@ -206,8 +212,9 @@ class Repo:
 
     def _apply(self, staged: dict[bytes, Stored | None]) -> str:
         changes = [Change(key, self.find(key), after) for key, after in staged.items()]
-        self._changes.update(staged)
-        self._begin()
+        with self._turn:
+            self._changes.update(staged)
+            self._begin()
         self._end(tuple(change for change in changes if change.before is not change.after))
         return self.rev
 
@@ -242,6 +249,10 @@ class Repo:
                 yield built.cids[item], self._stored(built.keys[item]).block
 
     def _tree(self) -> _Built:
+        with self._turn:
+            return self._built_tree()
+
+    def _built_tree(self) -> _Built:
         if self._built is None:
             records = {} if self._base is None else dict(zip(self._base.keys, self._base.cids(), strict=True))
             for key, stored in self._changes.items():

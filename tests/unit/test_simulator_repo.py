@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
+from threading import Event
 from typing import Any
 
 import libipld
@@ -247,3 +251,24 @@ def _der(signature: bytes) -> bytes:
     from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
     return encode_dss_signature(int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big"))
+
+
+def test_a_repo_may_be_written_to_while_it_is_exported(monkeypatch: pytest.MonkeyPatch) -> None:
+    building, build = Event(), tree.build
+
+    def build_slowly(record_keys: Sequence[bytes], cids: Sequence[bytes]) -> tree.Node:
+        building.set()
+        time.sleep(0.1)
+        return build(record_keys, cids)
+
+    with World(seed=9) as world, ThreadPoolExecutor() as pool:
+        account = world.add_account()
+        account.seed_records(300)
+        monkeypatch.setattr(tree, "build", build_slowly)
+        exporting = pool.submit(account.car_bytes)
+        assert building.wait(10)
+        rkey = account.post("meanwhile")
+        exporting.result()
+        assert rkey in {key for _, key in account.expected()}
+        commit, records = walk(account.car_bytes())
+        assert (commit["rev"], len(records)) == (account.repo.rev, 301)
