@@ -93,7 +93,7 @@ async def test_a_letter_is_looked_at(gateway: RunningGateway, bus: Bystander) ->
         b"[" * 50_000 + b"]" * 50_000,
         b"\xd9\xff\xff" * 10_000,
         b"\xc2\x58\x20" + b"\xff" * 32,
-        b'{"a":' * 150 + b"1" + b"}" * 150,
+        b'{"a":' * 400 + b"1" + b"}" * 400,
         b"\xff",
         b"\xa1\x81\x01\x02",
         bytes(range(256)) * 100,
