@@ -208,9 +208,10 @@ _METHOD = """\
 - The full table is made of imported rows multiplied under other DIDs, then VACUUM (ANALYZE).
 - The frames are the simulator's, made beforehand: signed commits of many accounts with one to three operations, each
   with the tree nodes that prove it, as a relay sends them. A process of its own sends them, from a file. The time of a
-  row is that of its transaction's commit, as Postgres notes it (track_commit_timestamp); the rows of all frames are
-  counted, and one too few or too many ends the benchmark. Beside the import only frames count that left after its
-  first rows were there and before it was done; fewer than half of them end the benchmark.
+  row is that of its transaction's commit, as Postgres notes it (track_commit_timestamp): the row is visible one flush
+  of the log to disk later. The rows of all frames are counted, and one too few or too many ends the benchmark. Beside
+  the import only frames count that left after its first rows were there and before it was done; fewer than half of
+  them end the benchmark.
 - Figures are medians of the runs; ratios are ratios of medians. Peak memory is VmHWM at the end of all the imports
   above, hence over the whole life of the process. CPU seconds are user and system time, of Postgres with all its
   backends."""
