@@ -92,7 +92,10 @@ REASONS: Final[Mapping[Reason, Words]] = {reason: words for words, group in _GRO
     Reason.TAKEN_DOWN: Words(
         "Your account was taken down by its host.", "Ask your host about it; while it is down nothing can be fetched."
     ),
-    Reason.ACCOUNT_DELETED: Words("Your account is deleted.", "There is nothing left to fetch."),
+    Reason.ACCOUNT_DELETED: Words(
+        "Your data here was deleted, or your account itself is.",
+        "To have your data here again, allow indexing under Privacy, then start.",
+    ),
     Reason.UNREACHABLE: Words(
         "Your account's host did not answer, however often it was asked.",
         "See whether your app works. When it does, start again.",
