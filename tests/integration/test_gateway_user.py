@@ -250,6 +250,24 @@ async def test_cancelling_a_running_job_leaves_its_request_to_the_worker(
     assert (await gateway.ask(alice)).status_code == 202
 
 
+@pytest.mark.parametrize("acknowledged", [True, False])
+async def test_a_job_that_has_just_ended_is_waited_for(
+    gateway: RunningGateway, bus: Bystander, world: World, acknowledged: bool
+) -> None:
+    alice = world.accounts[0]
+    job_id = (await gateway.ask(alice)).json()["job_id"]
+    held = await _take(bus)
+    await (await bus.jobs()).put_index(alice.did, job_id, IndexPart(state=IndexState.DONE))
+    asked = asyncio.create_task(gateway.ask(alice))
+    if acknowledged:
+        await asyncio.wait({asked}, timeout=0.5)
+        assert not asked.done()
+        await held.ack_sync()
+        assert (await asked).status_code == 202
+    else:
+        assert problem(await asked, 409, "job_running")["job_id"] == job_id
+
+
 async def test_cancelling_between_tries_sends_the_request_at_once(
     gateway: RunningGateway, bus: Bystander, world: World
 ) -> None:

@@ -37,6 +37,8 @@ log = logging.getLogger("api_gateway.acceptance")
 PATIENCE_SECONDS: Final = 6.0
 _TRY_SECONDS: Final = 2.0
 _PAUSE_SECONDS: Final = 0.2
+_ENDING_SECONDS: Final = 3.0
+"""How long a request waits for one whose job has ended already to leave the stream, which it does in a moment."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ class Acceptance:
         subject = request_subject(request.lane, request.did)
         payload = request.model_dump_json().encode()
         headers = {"Nats-Msg-Id": request.job_id}
+        free_by = asyncio.get_running_loop().time() + _ENDING_SECONDS
         while True:
             try:
                 await self._bus.js.publish(
@@ -117,7 +120,11 @@ class Acceptance:
             except APIError as error:
                 if subject_is_taken(error):
                     found = await self._owner(request)
-                    if found is not None:
+                    if found is not None and found != request.job_id and await self._has_ended(request.did, found):
+                        if asyncio.get_running_loop().time() > free_by:
+                            return found
+                        await asyncio.sleep(_PAUSE_SECONDS)
+                    elif found is not None:
                         # Ours, when an earlier try went through although its answer did not.
                         return None if found == request.job_id else found
                 elif isinstance(error, ServiceUnavailableError | ServerError):
@@ -137,6 +144,14 @@ class Acceptance:
             await asyncio.sleep(_PAUSE_SECONDS)
             return None
         return found.request.job_id if found else None
+
+    async def _has_ended(self, did: str, job_id: str) -> bool:
+        """Whether people are told already that the job is over: its worker is about to acknowledge the request."""
+        try:
+            status = await self._bus.jobs.status(did, job_id)
+        except (nats.errors.Error, Problem):
+            return False
+        return status is not None and status.state.final
 
     async def _put_part(self, request: BackfillRequest) -> None:
         await _persist(lambda: self._bus.jobs.put_request(request))
