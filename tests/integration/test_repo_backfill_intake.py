@@ -11,6 +11,7 @@ from nats.js.errors import ObjectNotFoundError
 from prometheus_client import REGISTRY
 
 from backfill_rig import JobState, Rig, rig, running, settings_for
+from headwater.bus.jobs import FetchPart, FetchState
 from headwater.bus.messages import Outcome
 from headwater.bus.streams import OBJECTS_IMPORTS, STREAM_BACKFILL, STREAM_DEAD_LETTERS, STREAM_REQUESTS
 from headwater.bus.subjects import RequestLane, did_token
@@ -61,6 +62,17 @@ async def test_cancelled_in_the_middle_of_a_fetch(bus: Rig, world: World, tmp_pa
     assert status.state is JobState.CANCELLED
     assert [end.outcome for end in bus.seen(job).ends] == [Outcome.CANCELLED]
     assert bus.seen(job).rows() == {}
+
+
+async def test_a_job_that_was_begun_although_its_request_seems_new_is_taken_up(bus: Rig, world: World, tmp_path: Path):
+    account = world.add_account()
+    account.seed_records(30)
+    begun = FetchPart(state=FetchState.FETCHING, attempt=3)
+    job = await bus.ask(account.did)
+    await bus.jobs.put_fetch(account.did, job, begun)
+    async with running(settings_for(bus.url, world.plc.url, tmp_path)):
+        status = await bus.final(account.did, job)
+    assert (status.state, status.attempt) == (JobState.DONE, 4)
 
 
 async def test_a_superseded_snapshot_is_fetched_again(bus: Rig, world: World, tmp_path: Path):

@@ -139,7 +139,7 @@ class Intake:
             await self._tools.dead_letters.message(message.subject, message.data, reason, "not a request")
             metrics.JOBS_ENDED.labels("failed", reason.value).inc()
             return Disposition(Settlement.ACK)
-        job = Job(self._tools, request)
+        job = Job(self._tools, request, begun=message.metadata.num_delivered != 1)
         self._held[message.reply] = (message, job)
         return await job.run()
 

@@ -39,12 +39,16 @@ _SOON_SECONDS = 1.0
 
 
 class Job:
-    """A request that this worker holds."""
+    """A request that this worker holds. ``begun``: some worker may have held it before.
 
-    def __init__(self, tools: Tools, request: BackfillRequest) -> None:
+    Where none has, nothing is read that only then could be there. Should that be wrong, the claim finds it out.
+    """
+
+    def __init__(self, tools: Tools, request: BackfillRequest, *, begun: bool = True) -> None:
         self._tools = tools
         self._request = request
         self._progress = Progress(tools.bucket, request.did, request.job_id)
+        self._begun = begun
         self._superseded = 0
         self._is_done = False
 
@@ -69,7 +73,9 @@ class Job:
         Raises nats errors when the bus is away at the very beginning.
         """
         try:
-            async with self._tools.switchboard.signals(self._request.did, self._request.job_id) as signals:
+            async with self._tools.switchboard.signals(
+                self._request.did, self._request.job_id, begun=self._begun
+            ) as signals:
                 settled = await self._run(signals)
         except OvertakenError:
             log.warning("job %s is another worker's now", self._request.job_id)
@@ -82,7 +88,7 @@ class Job:
         if await self._tools.jobs.request(self._request.did, self._request.job_id) is None:
             # The gateway publishes first and mirrors the request after that; it may have died in between.
             await self._tools.jobs.put_request(self._request)
-        part = await self._progress.read()
+        part = await self._progress.read() if self._begun else None
         if part is not None and part.state in _GIVEN_UP and not signals.ended:
             return await self._tell_indexer(part, signals)
         while not signals.ended:

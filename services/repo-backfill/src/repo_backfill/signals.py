@@ -87,12 +87,18 @@ class Switchboard:
         self._jobs: defaultdict[str, list[JobSignals]] = defaultdict(list)
 
     @asynccontextmanager
-    async def signals(self, did: str, job_id: str) -> AsyncIterator[JobSignals]:
-        """What is known of a job now, kept up to date within the context. Raises nats errors when the bus is away."""
+    async def signals(self, did: str, job_id: str, *, begun: bool = True) -> AsyncIterator[JobSignals]:
+        """What is known of a job now, kept up to date within the context. Raises nats errors when the bus is away.
+
+        Of one that was never ``begun`` the indexer has nothing to say yet.
+        """
         signals = JobSignals(did, job_id)
         self._jobs[job_id].append(signals)
         try:
-            await self._read(signals)
+            if begun:
+                await self._read(signals)
+            elif await self._store.cancel(did, job_id) is not None:
+                await signals.hear(True, None)
             yield signals
         finally:
             self._jobs[job_id].remove(signals)
