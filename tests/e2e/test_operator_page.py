@@ -257,6 +257,7 @@ async def test_the_keyboard_a_phone_and_no_scripts_are_enough(
             await go(page, name)
             await look_at(somebody, tmp_path / f"phone-{name}")
         await page.get_by_role("row").filter(has_text=account.did).get_by_role("link").first.tap()
+        await page.get_by_role("heading", name="Its bytes").wait_for()
         await look_at(somebody, tmp_path / "phone-letter")
         cookies = await somebody.context.cookies()
         assert all(cookie["httpOnly"] and cookie["sameSite"] == "Strict" for cookie in cookies)
