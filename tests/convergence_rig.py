@@ -29,6 +29,7 @@ from headwater.bus.messages import (
     SnapshotBatch,
     SnapshotEnd,
 )
+from indexer import table
 from indexer.database import connect
 from indexer.live import write_events
 from indexer.migrate import migrate
@@ -80,7 +81,10 @@ def open_tables(postgres_dsn: str, name: str) -> Iterator[Tables]:
 
     asyncio.run(execute(f"CREATE DATABASE {name}"))
     opened = Tables(urlunsplit(urlsplit(postgres_dsn)._replace(path=f"/{name}")))
-    yield opened
+    with pytest.MonkeyPatch.context() as patch:
+        # Both ways of merging are in what is drawn.
+        patch.setattr(table, "FEW_ROWS", 1)
+        yield opened
     opened.close()
     asyncio.run(execute(f"DROP DATABASE {name}"))
 

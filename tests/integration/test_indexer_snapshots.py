@@ -14,6 +14,7 @@ from indexer.database import translated
 from indexer.isolate import refused_rows
 from indexer.live import write_events
 from indexer.snapshots import EndContext, Group, Refused, Result, write_snapshots
+from indexer.table import FEW_ROWS
 from indexer_rig import (
     DID,
     LIKE,
@@ -330,7 +331,11 @@ def unwritable() -> Rows:
     )
 
 
-async def test_the_row_that_postgres_refuses_is_found_among_its_siblings(table: asyncpg.Connection) -> None:
+@pytest.mark.parametrize("few", [0, FEW_ROWS], ids=["by COPY", "with the statement"])
+async def test_the_row_that_postgres_refuses_is_found_among_its_siblings(
+    table: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr("indexer.table.FEW_ROWS", few)
     found = await refused_rows(table, DID, rev(3), unwritable())
     assert list(found) == [1]
     assert "Unicode" in found[1]

@@ -48,6 +48,12 @@ def test_every_statement_is_used_and_every_use_has_its_statement() -> None:
         assert name in SQL
 
 
+def test_few_rows_are_merged_by_the_rules_of_many() -> None:
+    """One rule in two statements, which differ in where the rows come from."""
+    few, many = (SQL[name].partition("WHERE NOT EXISTS")[2] for name in ("merge_few", "merge_staged"))
+    assert few == many != ""
+
+
 def test_a_statement_without_a_comment_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bare.sql").write_text("SELECT 1;")
     with pytest.raises(InvariantError, match="comment"):

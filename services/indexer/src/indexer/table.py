@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain, islice
 
 import asyncpg
 
 from indexer.batch import COLUMNS, KeyAt, Row
 from indexer.statements import SQL
+
+FEW_ROWS = 250
 
 
 async def copy_rows(connection: asyncpg.Connection, rows: Iterable[Row]) -> None:
@@ -19,9 +22,18 @@ async def copy_rows(connection: asyncpg.Connection, rows: Iterable[Row]) -> None
 
 
 async def merge_rows(connection: asyncpg.Connection, rows: Iterable[Row]) -> None:
-    """COPY to the side, then into the table where a row's rev is the highest of its key. A key comes once at most."""
-    await connection.copy_records_to_table("staged", records=rows, columns=COLUMNS)
-    await connection.execute(SQL["merge_staged"])
+    """Rows into the table where a row's rev is the highest of its key. A key comes once at most.
+
+    A few are sent with the statement. Many are sent by COPY to the side first: that makes each row cheaper, but each
+    transaction dearer, since the side has to be emptied at its commit.
+    """
+    left = iter(rows)
+    first = list(islice(left, FEW_ROWS + 1))
+    if len(first) > FEW_ROWS:
+        await connection.copy_records_to_table("staged", records=chain(first, left), columns=COLUMNS)
+        await connection.execute(SQL["merge_staged"])
+    elif first:
+        await connection.execute(SQL["merge_few"], *map(list, zip(*first, strict=True)))
 
 
 async def stored_keys(
