@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +58,16 @@ def test_all_start_and_stop_and_the_next_start_finds_the_data(directory: Path) -
     with running(directory) as runner:
         stack = runner.wait_ready()
         assert query(stack.database_url, "SELECT answer FROM kept") == 42
+        typed = runner.wait_for(lambda: re.search(r"^ +query it +(.+)$", runner.output, re.MULTILINE))[1]
+        said = subprocess.run(
+            f"{typed} -Atc 'SELECT answer FROM kept'",
+            shell=True,
+            cwd=directory,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (said.returncode, said.stdout) == (0, "42\n"), "what it says to type works as it stands"
         assert runner.stop(signal.SIGINT) == 0
 
 
