@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from headwater.settings import EXIT_CONFIG, ServiceSettings, load_settings, unknown_variables
+from headwater.settings import EXIT_CONFIG, NetworkSettings, ServiceSettings, load_settings, unknown_variables
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +34,18 @@ def test_bad_values_are_said_by_name(
         load_settings(ServiceSettings)
     assert ended.value.code == EXIT_CONFIG
     assert f"settings error: {name}:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["PLC_URL", "HANDLE_RESOLVER_URL"])
+@pytest.mark.parametrize("value", ["plc", "plc.directory", "ftp://plc.directory", "https://"])
+def test_what_is_no_url_is_said_by_name(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as ended:
+        load_settings(NetworkSettings)
+    assert ended.value.code == EXIT_CONFIG
+    assert f"settings error: {name}: Value error, {value!r} is not an http or https URL" in capsys.readouterr().err
 
 
 def test_a_worker_beyond_the_count_is_refused(

@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from headwater.collection_filter import CollectionFilter
+from headwater.egress import parse_http_url
 from headwater.errors import InvalidInputError
 
 EXIT_CONFIG = 78
@@ -86,6 +87,16 @@ class NetworkSettings(BaseSettings):
     allow_private_hosts: bool = Field(
         False, description="development only: loopback and private addresses, http and any port are allowed"
     )
+
+    @field_validator("plc_url", "handle_resolver_url")
+    @classmethod
+    def _is_url(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                parse_http_url(value)
+            except InvalidInputError as error:
+                raise ValueError(f"{value!r} is not an http or https URL") from error
+        return value
 
 
 class RecordSettings(BaseSettings):
