@@ -138,6 +138,7 @@ class RunningStack:
 def running_stack(plc_url: str, *arguments: str, **variables: str) -> Iterator[RunningStack]:
     """``headwater up`` with ``arguments`` and further variables, on the given PLC directory; stopped at the end.
 
+    With HEADWATER_HOME among the variables, what a former stack left there is taken up.
     The end checks that it stops cleanly, unless the block has failed already.
     """
     with scratch_directory() as directory:
@@ -155,7 +156,7 @@ def running_stack(plc_url: str, *arguments: str, **variables: str) -> Iterator[R
         with log.open("wb") as output:
             process = subprocess.Popen(command, stdout=output, stderr=output, env=environment, cwd=directory)
         try:
-            stack = RunningStack(directory / "home", process, log)
+            stack = RunningStack(Path(environment["HEADWATER_HOME"]), process, log)
             yield stack
             stack.stop()
         finally:
