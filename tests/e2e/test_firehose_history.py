@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Any
 
-import httpx
-
+from e2e.firehose_client import firehose, gaps_are_closed, history_is_done, until_firehose
 from e2e.running_stack import RunningStack, running_stack
 from e2e.simulated import SimulatedPorts, SimulatedWorld
+from headwater.clock import now_us
 from oracle import until_world
 from simulator import Account, ExpectedRepo
 
 DAY = 86_400.0
 DAYS = 30
+POST = "app.bsky.feed.post"
 
 
 class Network:
@@ -31,6 +30,7 @@ class Network:
         self.world = world = SimulatedWorld(33, ports, hosts=3)
         world.clock.advance(-60 * DAY)
         old, self.mixed, self.middle, self.windowed = (world.add_account(host=world.hosts[i % 2]) for i in range(4))
+        self.leaving, self.returning, self.deleted = (world.add_account(host=world.hosts[0]) for _ in range(3))
         self.unlisted = world.add_account(host=world.hosts[2])
         world.relay.unlisted_hosts.add(world.hosts[2].name)
         world.relay.stream.keep_seconds = 3 * DAY
@@ -38,9 +38,9 @@ class Network:
         world.clock.advance(40 * DAY)
         self.write("twenty days ago", self.mixed, self.middle, self.unlisted)
         world.clock.advance(20 * DAY - 1800)
-        self.write("half an hour ago", self.mixed, self.windowed)
-        doomed = self.windowed.post("deleted within the window")
-        self.windowed.delete("app.bsky.feed.post", doomed.rpartition("/")[2])
+        self.write("half an hour ago", self.mixed, self.windowed, self.leaving, self.returning, self.deleted)
+        self.windowed.delete(POST, self.windowed.post("deleted within the window"))
+        self.doomed = self.middle.post("deleted in the gap")
 
     @staticmethod
     def write(text: str, *accounts: Account) -> None:
@@ -52,28 +52,15 @@ class Network:
         """What Postgres must hold; the cutoff lies far from every record. Nothing is known of who wrote only before."""
         cutoff_us = int((time.time() - DAYS * DAY) * 1_000_000)
         repos = self.world.expected(cutoff_us)
-        return {did: repo for did, repo in repos.items() if repo.due}
+        return {did: repo for did, repo in repos.items() if repo.due or repo.status != "active"}
 
-
-async def firehose(stack: RunningStack) -> dict[str, Any]:
-    headers = {"Authorization": f"Bearer {stack.token}"}
-    async with httpx.AsyncClient(base_url=stack.gateway_url, headers=headers, trust_env=False) as client:
-        answer = await client.get("/api/admin/firehose")
-    return dict(answer.json()) if answer.status_code == 200 else {}
-
-
-async def until(stack: RunningStack, holds: Callable[[dict[str, Any]], bool], seconds: float = 75) -> dict[str, Any]:
-    told: dict[str, Any] = {}
-    for _ in range(int(seconds / 0.25)):
-        told = await firehose(stack)
-        if told and holds(told):
-            return told
-        await asyncio.sleep(0.25)
-    raise AssertionError(f"it never came true: {told}")
-
-
-def is_done(told: dict[str, Any]) -> bool:
-    return bool(told["history"] == "done")
+    def live_through_a_gap(self) -> None:
+        """What nobody hears of: a deletion that is all that its account does, writing, and the fates of accounts."""
+        self.middle.delete(POST, self.doomed)
+        self.write("in the gap", self.mixed)
+        self.leaving.status = "deactivated"
+        self.returning.status = "active"
+        self.deleted.status = "deleted"
 
 
 async def test_history_live_and_a_gap() -> None:
@@ -89,24 +76,26 @@ async def test_history_live_and_a_gap() -> None:
 
 async def _live_through(stack: RunningStack, network: Network) -> None:
     world = network.world
-    await until(stack, lambda told: bool(told["crawl"] or told["replay"]))
+    await until_firehose(stack, lambda told: bool(told["crawl"] or told["replay"]))
     stack.kill("firehose-backfill.0")
-    told = await until(stack, is_done)
+    told = await until_firehose(stack, history_is_done)
     assert (told["plan"]["days"], told["plan"]["requested_by"]) == (DAYS, "environment")
     assert told["replay"]["events"] > 0
-    assert (told["crawl"]["filed"], told["crawl"]["failed"], told["crawl"]["hosts_failed"]) == (4, 0, 0)
+    assert (told["crawl"]["filed"], told["crawl"]["failed"], told["crawl"]["hosts_failed"]) == (7, 0, 0)
     await until_world(stack.database_url, network.expected, 30)
 
-    network.write("live", network.middle, network.windowed, network.unlisted)
+    world.clock.now_us = now_us()  # of what is told of an account the newest holds
+    network.write("live", network.windowed, network.unlisted)
+    network.returning.status = "deactivated"
     await until_world(stack.database_url, network.expected, 30)
 
     await world.relay.stop()
-    network.write("in the gap", network.mixed, network.middle)
+    network.live_through_a_gap()
     world.relay.stream.keep_events = 1
     network.write("behind the gap", network.windowed)
     await world.relay.start()
-    await until(stack, lambda told: bool(told["gaps"]) and all(gap["state"] == "closed" for gap in told["gaps"]))
+    await until_firehose(stack, gaps_are_closed)
     await until_world(stack.database_url, network.expected, 30)
     stack.kill("firehose-backfill.0")
     await asyncio.to_thread(stack.wait_ready)
-    assert is_done(await firehose(stack)), "and it stays so"
+    assert history_is_done(await firehose(stack)), "and it stays so"
