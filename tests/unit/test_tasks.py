@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from headwater.service import Tasks
 
 
-async def test_one_that_loses_a_cancellation_is_cancelled_again() -> None:
+async def test_one_that_loses_a_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headwater.cancelling._AGAIN_SECONDS", 0.1)
     tasks, lost = Tasks(), asyncio.Event()
 
     async def stubborn() -> None:

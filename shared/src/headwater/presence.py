@@ -16,6 +16,7 @@ from nats.js.kv import KeyValue
 from pydantic import BaseModel, ConfigDict
 
 from headwater.bus.buckets import entries
+from headwater.cancelling import cancel_and_wait
 from headwater.clock import now_us
 from headwater.health import Readiness
 
@@ -95,8 +96,7 @@ class Presence:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await cancel_and_wait([self._task])
         try:
             await self.farewell()
         except (nats.errors.Error, nats.js.errors.Error, OSError) as error:

@@ -9,7 +9,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import Any, Final
+from typing import Any
 
 import uvicorn
 import uvloop
@@ -17,12 +17,11 @@ from faststream.asgi import AsgiFastStream
 from faststream.nats import NatsBroker
 from nats.aio.client import Client
 
+from headwater.cancelling import cancel_and_wait
 from headwater.health import ASGIApp, Readiness
 from headwater.settings import ServiceSettings
 
 log = logging.getLogger("headwater.service")
-
-_CANCEL_AGAIN_SECONDS: Final = 1.0
 
 EXIT_INVARIANT = 70
 """The exit code when a promise of ours was broken or a task failed (EX_SOFTWARE of sysexits.h)."""
@@ -134,15 +133,8 @@ class Tasks:
                 self._server.stop()
 
     async def stop(self) -> None:
-        """Cancel all tasks and wait for them.
-
-        One that goes on is cancelled again: before Python 3.12 ``asyncio.wait_for`` loses a cancellation that comes in
-        the moment in which what it waits for is done, and the bus client is full of it.
-        """
-        while running := [task for task in self._tasks if not task.done()]:
-            for task in running:
-                task.cancel()
-            await asyncio.wait(running, timeout=_CANCEL_AGAIN_SECONDS)
+        """Cancel all tasks and wait for them."""
+        await cancel_and_wait(self._tasks)
 
 
 def _collect_rarely() -> None:

@@ -49,6 +49,7 @@ from headwater.bus.streams import (
     apply_topology,
 )
 from headwater.bus.subjects import live_subject, replay_subject
+from headwater.cancelling import cancel_and_wait
 from headwater.dns_lookup import DnsLookup
 from headwater.egress import EgressPolicy, egress_policy
 from headwater.health import Readiness, health_routes
@@ -107,9 +108,7 @@ async def worker(
             try:
                 yield tail
             finally:
-                for task in following:
-                    task.cancel()
-                await asyncio.gather(*following, return_exceptions=True)
+                await cancel_and_wait(following)
                 await tasks.stop()
 
 

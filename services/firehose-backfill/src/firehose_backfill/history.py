@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Final, Protocol
 
 from nats.js import JetStreamContext
@@ -25,6 +24,7 @@ from headwater.bus.firehose import CrawlProgress, FirehosePlan, PieceState, Repl
 from headwater.bus.firehose_store import FirehoseStore
 from headwater.bus.streams import STREAM_REPLAY
 from headwater.bus.subjects import RequestLane
+from headwater.cancelling import cancel_and_wait
 from headwater.clock import now_us
 from headwater.errors import InvalidInputError, TransientError
 
@@ -197,6 +197,6 @@ async def _persist(name: str, work: Callable[[], Awaitable[None]]) -> None:
 
 async def _end(work: asyncio.Task[None] | None) -> None:
     if work is not None:
-        work.cancel()
-        with suppress(asyncio.CancelledError):
-            await work
+        await cancel_and_wait([work])
+        if not work.cancelled():
+            work.result()

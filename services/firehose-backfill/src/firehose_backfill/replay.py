@@ -29,6 +29,7 @@ from firehose_backfill.relay import Relay
 from firehose_backfill.window import event_older_than
 from headwater.bus.firehose import FirehosePlan, GapKind, PieceState, ReplayProgress
 from headwater.bus.firehose_store import FirehoseStore
+from headwater.cancelling import cancel_and_wait
 from headwater.clock import now_us
 from headwater.errors import InvariantError, TransientError
 from headwater.http_messages import MessageTooLargeError
@@ -137,7 +138,7 @@ class _Run:
             reading = asyncio.create_task(connection.read(cursor), name="read the window")
             try:
                 await self._watch(connection, pipeline, reading)
-                await _cancelled(reading)
+                await cancel_and_wait([reading])
                 await pipeline.drain()
                 await self._save(pipeline)
             except NewSeqSpace:
@@ -148,7 +149,7 @@ class _Run:
                 await self._pass_over(cursor, connection, pipeline)
                 raise TransientError(error.detail) from None
             finally:
-                await _cancelled(reading)
+                await cancel_and_wait([reading])
         await self._tell(detail=None)
 
     async def _pass_over(self, asked: int, connection: Connection, pipeline: Pipeline) -> None:
@@ -246,8 +247,3 @@ class _Run:
     async def _tell(self, **changes: Any) -> None:
         self.progress = self.progress.model_copy(update=changes | {"updated_at_us": now_us()})
         await self.tools.store.put_replay(self.progress)
-
-
-async def _cancelled(task: asyncio.Task[Any]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

@@ -16,6 +16,7 @@ from typing import Final
 import asyncpg
 
 from headwater.bus.queries import AccountStats, CollectionCount, MonthCount, StatsQuery
+from headwater.cancelling import cancel_and_wait
 from headwater.clock import now_us
 from headwater.errors import HeadwaterError
 from indexer.database import Database, translated
@@ -76,10 +77,7 @@ class Counts:
 
     async def close(self) -> None:
         """End what is being counted."""
-        running = list(self._running.values())
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await cancel_and_wait(self._running.values())
 
     def _ended(self, asked: _Asked, task: asyncio.Task[AccountStats]) -> None:
         del self._running[asked]

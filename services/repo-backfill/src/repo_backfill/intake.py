@@ -22,6 +22,7 @@ from headwater.bus.jobs import BackfillRequest
 from headwater.bus.settle import Disposition, Settlement
 from headwater.bus.streams import REQUEST_ACK_WAIT_SECONDS, STREAM_REQUESTS, request_consumer
 from headwater.bus.subjects import RequestLane, request_subject
+from headwater.cancelling import cancel_and_wait
 from headwater.errors import Reason
 from headwater.service import Tasks
 from repo_backfill import metrics
@@ -67,10 +68,9 @@ class Intake:
 
     async def stop(self) -> None:
         """Take no more, and give back what is held, for others to take at once."""
-        for tasks in (self._pulls, list(self._jobs)):
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        # A pull may begin a job as it ends, so the jobs are looked at after it.
+        for tasks in (self._pulls, self._jobs):
+            await cancel_and_wait(tasks)
             # First the server must know that nobody pulls here, or it sends back what is given back.
             await self._flush()
 

@@ -18,6 +18,7 @@ from headwater.bus.jobs import BackfillRequest, FetchPart, FetchState, IndexPart
 from headwater.bus.messages import Outcome, SnapshotEnd, encode
 from headwater.bus.settle import Disposition, Settlement, disposition
 from headwater.bus.subjects import backfill_subject
+from headwater.cancelling import cancel_and_wait
 from headwater.clock import now_us
 from headwater.errors import InvalidInputError, InvariantError, Reason, TransientError
 from repo_backfill import metrics
@@ -171,9 +172,7 @@ class Job:
             await running
             return True
         finally:
-            for task in (running, stopped):
-                task.cancel()
-            await asyncio.gather(running, stopped, return_exceptions=True)
+            await cancel_and_wait((running, stopped))
 
     async def _try_later(self, signals: JobSignals, error: TransientError) -> Disposition:
         part = self._progress.part

@@ -1,0 +1,24 @@
+"""Ending tasks for certain."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, Final
+
+_AGAIN_SECONDS: Final = 5.0
+"""Longer than anything says its farewell."""
+
+
+async def cancel_and_wait(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and return when all have ended, however they did. What they raise is theirs.
+
+    One that goes on is cancelled again: before Python 3.12 ``asyncio.wait_for`` loses a cancellation that comes in the
+    moment in which what it waits for is done, and the bus client is full of it.
+    """
+    every = list(tasks)
+    while running := [task for task in every if not task.done()]:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=_AGAIN_SECONDS)
+    await asyncio.gather(*every, return_exceptions=True)
