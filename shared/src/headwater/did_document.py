@@ -49,7 +49,7 @@ def web_document_url(did: str, *, development: bool = False) -> str:
     """
     match = _WEB.fullmatch(did)
     if match is None or (match[2] and not development):
-        raise InvalidInputError(Reason.UNRESOLVABLE, f"not a did:web of a host: {did[:120]}")
+        raise InvalidInputError(Reason.UNRESOLVABLE, f"neither a did:plc nor the did:web of a host: {did[:120]}")
     host, port = match[1], f":{match[2]}" if match[2] else ""
     scheme = "http" if development and host == "localhost" else "https"
     return f"{scheme}://{host}{port}/.well-known/did.json"

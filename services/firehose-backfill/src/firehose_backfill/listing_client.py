@@ -60,7 +60,7 @@ class ListingClient:
             if page.cursor is None:
                 return
             cursor = page.cursor
-            await _obey(answer)
+            await obey_rate_limit(answer)
 
     async def _ask(self, url: str, tries: int) -> JsonAnswer:
         failed = 0
@@ -79,7 +79,7 @@ class ListingClient:
             return answer
 
 
-async def _obey(answer: JsonAnswer) -> None:
+async def obey_rate_limit(answer: JsonAnswer) -> None:
     """Wait for the host's next window where this one is used up, but for a reserve."""
     limit = parse_rate_limit(answer.headers)
     if limit is not None and limit.remaining <= limit.limit * _RESERVE:

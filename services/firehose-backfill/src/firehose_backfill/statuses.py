@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
 from firehose_backfill.listing import ListedRepo
+from firehose_backfill.listing_client import obey_rate_limit
 from firehose_backfill.seen_dids import SeenDids
 from firehose_backfill.table import Table
 from headwater.bus.messages import LiveAccount, LiveBatch, encode
@@ -113,6 +114,7 @@ class Statuses:
         except (InvalidInputError, TransientError) as error:
             log.info("%s does not say what became of %s: %s", origin[:100], did, error)
             return None
+        await obey_rate_limit(answer)
         value = answer.value if isinstance(answer.value, dict) else {}
         if answer.status != _HTTP_OK:
             return Said(False, "deleted") if str(value.get("error")).lower() in _GONE else None
