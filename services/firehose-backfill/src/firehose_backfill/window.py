@@ -41,10 +41,18 @@ async def event_older_than(relay: Relay, wanted_us: int, end_seq: int | None = N
     asked = 0
     while search.cursor is not None:
         events = await _events_behind(relay, search.cursor, _SILENCE_SECONDS, _SAMPLE)
-        search.see(events[0] if events else None, max((event.at_us for event in events), default=0))
+        search.see(events[0] if events else None, _newest(events, from_the_beginning=search.cursor == 0))
         asked += 1
     log.info("%s was asked %d times for what is older than %d: %s", relay.name, asked, wanted_us, search.older)
     return search.older
+
+
+def _newest(events: list[Place], *, from_the_beginning: bool) -> int:
+    """The newest time of a sample, 0 where it says nothing: of a window that is no longer than the sample is, it is the
+    time of the window's end."""
+    if from_the_beginning and len(events) < _SAMPLE:
+        return 0
+    return max((event.at_us for event in events), default=0)
 
 
 async def _events_behind(relay: Relay, cursor: int | None, seconds: float, most: int) -> list[Place]:
