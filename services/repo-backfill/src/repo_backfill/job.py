@@ -42,7 +42,8 @@ _SOON_SECONDS = 1.0
 class Job:
     """A request that this worker holds. ``begun``: some worker may have held it before.
 
-    Where none has, nothing is read that only then could be there. Should that be wrong, the claim finds it out.
+    Where none has, nothing is read that only then could be there. Should that be wrong, the claim finds it out, and the
+    job is taken up as one that was begun.
     """
 
     def __init__(self, tools: Tools, request: BackfillRequest, *, begun: bool = True) -> None:
@@ -79,6 +80,11 @@ class Job:
             ) as signals:
                 settled = await self._run(signals)
         except OvertakenError:
+            if not self._begun:
+                # Sent anew, as for a cancellation between two tries, it seems new and is not.
+                self._begun = True
+                self._progress = Progress(self._tools.bucket, self._request.did, self._request.job_id)
+                return await self.run()
             log.warning("job %s is another worker's now", self._request.job_id)
             return None
         if settled.settlement is Settlement.ACK and self._request.car_object is not None:
