@@ -13,7 +13,13 @@ from prometheus_client import REGISTRY
 from backfill_rig import JobState, Rig, rig, running, settings_for
 from headwater.bus.jobs import FetchPart, FetchState
 from headwater.bus.messages import Outcome
-from headwater.bus.streams import OBJECTS_IMPORTS, STREAM_BACKFILL, STREAM_DEAD_LETTERS, STREAM_REQUESTS
+from headwater.bus.streams import (
+    OBJECTS_IMPORTS,
+    STREAM_BACKFILL,
+    STREAM_DEAD_LETTERS,
+    STREAM_REQUESTS,
+    request_consumer,
+)
 from headwater.bus.subjects import RequestLane, did_token
 from headwater.clock import now_us
 from headwater.errors import Reason
@@ -73,6 +79,9 @@ async def test_a_job_that_was_begun_although_its_request_seems_new_is_taken_up(b
     async with running(settings_for(bus.url, world.plc.url, tmp_path)):
         status = await bus.final(account.did, job)
     assert (status.state, status.attempt) == (JobState.DONE, 4)
+    info = await bus.js.consumer_info(STREAM_REQUESTS, request_consumer(RequestLane.USER))
+    assert info.delivered is not None
+    assert info.delivered.consumer_seq == 1, "at once, not when the request has come again"
 
 
 async def test_a_superseded_snapshot_is_fetched_again(bus: Rig, world: World, tmp_path: Path):

@@ -51,6 +51,7 @@ class Job:
         self._request = request
         self._progress = Progress(tools.bucket, request.did, request.job_id)
         self._begun = begun
+        self._claimed = False
         self._superseded = 0
         self._is_done = False
 
@@ -80,7 +81,7 @@ class Job:
             ) as signals:
                 settled = await self._run(signals)
         except OvertakenError:
-            if not self._begun:
+            if not self._begun and not self._claimed:
                 # Sent anew, as for a cancellation between two tries, it seems new and is not.
                 self._begun = True
                 self._progress = Progress(self._tools.bucket, self._request.did, self._request.job_id)
@@ -162,6 +163,7 @@ class Job:
             started_at_us=before.started_at_us if before is not None and before.started_at_us else now_us(),
         )
         await self._progress.write(**part.model_dump())
+        self._claimed = True
         if tries >= self._tools.settings.headwater_fetch_tries:
             raise InvalidInputError(Reason.UNREACHABLE, f"{tries} tries failed, the last one with its worker")
         return part
