@@ -26,6 +26,7 @@ from headwater.bus.publish import Publisher
 from headwater.bus.queries import FollowedPage, FollowedQuery, Standing, Standings, StandingsQuery
 from headwater.bus.streams import BUCKET_CONTROL, BUCKET_FIREHOSE, STREAM_REQUESTS
 from headwater.bus.subjects import FOLLOWED, STANDINGS
+from headwater.cancelling import cancel_and_wait
 from headwater.dns_lookup import DnsLookup
 from headwater.egress import egress_policy
 from headwater.http import GuardedHttp
@@ -101,9 +102,8 @@ class HistoryRig:
         try:
             yield
         finally:
-            task.cancel()
-            result = (await asyncio.gather(task, return_exceptions=True))[0]
-        assert isinstance(result, asyncio.CancelledError), result
+            await cancel_and_wait([task])
+        assert task.cancelled(), task.exception()
 
     async def live_tail_began(self) -> None:
         tail = LiveProgress(worker_id=0, worker_count=1, relay="r", connected=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from functools import partial
@@ -125,7 +126,7 @@ async def test_the_whole_of_an_operators_day(
 async def _services(page: Page) -> None:
     await expect(page.locator(".notice.good")).to_contain_text("Everything is ready")
     for service in ("api-gateway", "firehose-backfill", "indexer", "repo-backfill"):
-        await expect(page.get_by_role("row").filter(has_text=service)).to_contain_text("ready")
+        await expect(page.get_by_role("row", name=re.compile(f"^{service} "))).to_contain_text("ready")
 
 
 async def _backfills(page: Page) -> None:

@@ -20,6 +20,7 @@ from nats.aio.msg import Msg
 from headwater.bus.publish import Publisher
 from headwater.bus.streams import STREAM_LIVE, apply_topology, live_consumer
 from headwater.bus.subjects import RECORDS_LIVE
+from headwater.cancelling import cancel_and_wait
 from headwater_local.nats import EmbeddedNats
 from headwater_local.ports import free_port
 from indexer.pull import Pull
@@ -107,18 +108,12 @@ async def test_what_the_bus_has_acknowledged_outlives_its_death(tmp_path: Path) 
                 await server.kill()
                 await server.start()
             await asyncio.sleep(1.0)
-            await _ended(publishing)
+            await cancel_and_wait(publishing)
             async with asyncio.timeout(60):
                 while (await js.stream_info(STREAM_LIVE)).state.messages:
                     await asyncio.sleep(0.25)
         finally:
-            await _ended([*publishing, *consuming])
+            await cancel_and_wait([*publishing, *consuming])
             await server.kill()
     assert len(acknowledged) > 100
     assert acknowledged <= delivered
-
-
-async def _ended(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

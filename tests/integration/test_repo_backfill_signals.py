@@ -9,6 +9,7 @@ import nats
 from headwater.bus.job_store import JobStore
 from headwater.bus.jobs import CancelPart, IndexPart, IndexState
 from headwater.bus.streams import BUCKET_JOBS, apply_topology
+from headwater.cancelling import cancel_and_wait
 from repo_backfill.signals import Switchboard
 
 DID, JOB = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", "job1"
@@ -32,7 +33,6 @@ async def test_a_job_that_is_held_twice_is_heard_of_after_one_has_let_go(nats_ur
         async with switchboard.signals(DID, JOB) as late:
             assert late.ended
             assert late.cancelled
-        listening.cancel()
-        await asyncio.gather(listening, return_exceptions=True)
+        await cancel_and_wait([listening])
     finally:
         await client.close()
