@@ -7,17 +7,21 @@ that what a host has done to the stack in one test is not held against one in th
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import AsyncIterator, Generator, Iterator
+from pathlib import Path
 
 import asyncpg
 import pytest
+from playwright.async_api import Browser
 
 from e2e.gateway_client import GatewayClient, open_gateway
 from e2e.real_network import RealNetwork, real_servers
 from e2e.running_stack import RunningStack, running_stack
 from e2e.simulated import SimulatedPorts, SimulatedWorld
 from e2e.table import open_database
+from e2e.web import require_chromium, running_browser
 
 
 @pytest.fixture(scope="session")
@@ -81,6 +85,20 @@ def real_stack(_real_servers: dict[str, str]) -> Iterator[RunningStack]:
     """A stack on the real PLC directory and PDS."""
     with running_stack(_real_servers["plc_url"], HANDLE_RESOLVER_URL=_real_servers["pds_url"]) as running:
         yield running
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """A real browser; the test skips where there is none."""
+    require_chromium()
+    async with running_browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Where screenshots go: beside the README with SCREENSHOTS=1, otherwise nowhere that stays."""
+    return Path(__file__).parents[2] / "docs/images" if os.environ.get("SCREENSHOTS") else tmp_path
 
 
 @pytest.hookimpl(wrapper=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -17,26 +16,13 @@ from playwright.async_api import Browser, Page, expect
 from e2e.gateway_client import GatewayClient, open_gateway
 from e2e.running_stack import RunningStack, running_stack
 from e2e.simulated import SimulatedPorts, SimulatedWorld
-from e2e.web import Person, person, require_chromium, running_browser
+from e2e.web import Person, person
 from simulator.faults import Answer
 
 POST = "app.bsky.feed.post"
 HOSTILE = "<img src=x onerror=alert(1)>"
 DESKTOP = {"width": 1280, "height": 1000}
 PHONE = {"width": 360, "height": 740}
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    require_chromium()
-    async with running_browser() as browser:
-        yield browser
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    """Where screenshots go: beside the README with SCREENSHOTS=1, otherwise nowhere that stays."""
-    return Path(__file__).parents[2] / "docs/images" if os.environ.get("SCREENSHOTS") else tmp_path
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -14,20 +13,7 @@ from e2e.accounts import FOLLOW, LIKE, POST, new_account, shown_counts
 from e2e.gateway_client import GatewayClient, open_gateway
 from e2e.real_network import RealNetwork
 from e2e.running_stack import RunningStack
-from e2e.web import person, require_chromium, running_browser
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    require_chromium()
-    async with running_browser() as browser:
-        yield browser
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    """Where screenshots go: beside the README with SCREENSHOTS=1, otherwise nowhere that stays."""
-    return Path(__file__).parents[2] / "docs/images" if os.environ.get("SCREENSHOTS") else tmp_path
+from e2e.web import person
 
 
 @pytest.fixture

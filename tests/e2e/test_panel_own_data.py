@@ -6,33 +6,17 @@ import asyncio
 import csv
 import io
 import json
-import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from playwright.async_api import Browser, expect
 
 from e2e.accounts import LIKE, POST, new_account, shown_counts
 from e2e.real_network import Account, RealNetwork
 from e2e.running_stack import RunningStack
-from e2e.web import Person, person, require_chromium, running_browser
+from e2e.web import Person, person
 
 Listed = dict[tuple[str, str], tuple[str, Any]]
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    require_chromium()
-    async with running_browser() as browser:
-        yield browser
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    """Where screenshots go: beside the README with SCREENSHOTS=1, otherwise nowhere that stays."""
-    return Path(__file__).parents[2] / "docs/images" if os.environ.get("SCREENSHOTS") else tmp_path
 
 
 async def test_all_that_is_held_can_be_read_and_taken_along(
