@@ -19,7 +19,7 @@ from nats.js import JetStreamContext
 from bench.firehose_report import frames_section
 from bench.results import FrameStages
 from bench.stages import Stopwatch, scratch_stream
-from firehose_backfill.inversion import previous_root
+from firehose_backfill.inversion import leads_back
 from firehose_backfill.rows import commit_rows
 from firehose_backfill.verify import verify_commit
 from headwater.blocks import MemoryBlocks
@@ -94,7 +94,7 @@ def _checked(watch: Stopwatch, frames: Frames) -> list[LiveCommit]:
             verify_signature(commit, frames.keys[frame.did])
     with watch.stage("operations undone on the tree"):
         for commit, frame, blocks in zip(commits, parsed, stores, strict=True):
-            assert previous_root(blocks, commit.data, frame.ops) == frame.prev_data
+            assert leads_back(blocks, commit.data, frame.ops, frame.prev_data or b"")
     with watch.stage("records to JSON"):
         for frame, blocks in zip(parsed, stores, strict=True):
             commit_rows(blocks, frame.ops, at_us, _MAX_ROW_BYTES)

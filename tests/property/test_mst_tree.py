@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import naive_repo
 from headwater.blocks import MemoryBlocks
+from headwater.mst_splice import NotUsualError, SplicedTree
 from headwater.mst_tree import Tree
 from naive_repo import cid_of
 
@@ -39,6 +40,24 @@ def test_any_writes_end_at_the_root_of_what_is_left(
     root, nodes = naive_repo.build_tree(expected)
     assert tree.write()[0] == root
     assert all(nodes[cid] == block for cid, block in tree.write()[1].items())
+
+
+@given(contents.filter(bool), st.lists(st.tuples(keys, values | st.none()), max_size=10))
+def test_what_is_usual_ends_there_by_splicing(
+    records: dict[bytes, bytes], writes: list[tuple[bytes, bytes | None]]
+) -> None:
+    root, nodes = naive_repo.build_tree(records)
+    tree = SplicedTree(MemoryBlocks([*nodes.items()]), root)
+    expected = dict(records)
+    for key, value in writes:
+        try:
+            found = tree.remove(key) if value is None else tree.put(key, value)
+        except NotUsualError:
+            return
+        assert found == expected.pop(key, None)
+        if value is not None:
+            expected[key] = value
+        assert tree.root == naive_repo.build_tree(expected)[0]
 
 
 @given(contents, contents)

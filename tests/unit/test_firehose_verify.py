@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import naive_repo
-from firehose_backfill.inversion import previous_root
+from firehose_backfill.inversion import leads_back, previous_root
 from firehose_backfill.verify import VerifiedCommit, verify_commit, verify_sync
 from headwater.blocks import MemoryBlocks
 from headwater.bus.messages import Keys
@@ -243,7 +243,10 @@ def test_commit_proofs(case: dict[str, Any]) -> None:
     ops = [Op("create", "", "", key, value, None) for key in adds]
     ops += [Op("delete", "", "", key, None, value) for key in dels]
     for order in (ops, ops[::-1], sorted(ops, key=lambda op: op.key)):
-        assert cid_text(previous_root(blocks, root, order)) == case["rootBeforeCommit"]
+        before = previous_root(blocks, root, order)
+        assert cid_text(before) == case["rootBeforeCommit"]
+        assert leads_back(blocks, root, order, before)
+        assert not leads_back(blocks, root, order, root)
 
 
 def test_a_sync() -> None:

@@ -17,26 +17,37 @@ from headwater.dagcbor import encode_head
 from headwater.errors import InvalidInputError, Reason
 from headwater.mst_node import MAX_KEY_BYTES, common_prefix_len, encode_entry, parse_node
 
-_LINK: Final = rb"\xd8\x2a\x58\x25\x00\x01\x71\x12\x20"
+_LINK_PATTERN: Final = rb"\xd8\x2a\x58\x25\x00\x01\x71\x12\x20"
+LINK: Final = b"\xd8\x2a\x58\x25\x00" + DAG_CBOR_PREFIX
+NULL: Final = b"\xf6"
 DIGEST_BYTES: Final = 32
 # A piece ends with t's digest, v's name and link, and v's digest.
 _VALUE_FROM_END: Final = DIGEST_BYTES + 11
-_TREE_FROM_END: Final = _VALUE_FROM_END + DIGEST_BYTES
-_NO_LEFT: Final = b"\x61l\xf6"
-_LEFT: Final = b"\x61l\xd8\x2a\x58\x25\x00" + DAG_CBOR_PREFIX
-# The length of a key's suffix, the suffix (keys are printable ASCII), p, the digests of t (if any) and v.
-_find_pieces: Final = re.compile(
+TREE_FROM_END: Final = _VALUE_FROM_END + DIGEST_BYTES
+"""Where the digest of a piece's subtree begins, counted from the piece's end."""
+_NO_LEFT: Final = b"\x61l" + NULL
+_LEFT: Final = b"\x61l" + LINK
+_LEFT_FROM_END: Final = len(_LEFT) + DIGEST_BYTES
+# The length of a key's suffix, the suffix (keys are printable ASCII), p, the digests of t (if any) and v; or all that
+# is left where no piece is, so that the pieces found stand one directly behind the other.
+_match_pieces: Final = re.compile(
     rb"(\xa4\x61k([\x40-\x57]|\x58.|\x59..)([!-~]+)\x61p([\x00-\x17]|\x18.|\x19..)"
-    rb"\x61t(?:\xf6|" + _LINK + rb"(.{32}))\x61v" + _LINK + rb"(.{32}))",
+    rb"\x61t(?:\xf6|" + _LINK_PATTERN + rb"(.{32}))\x61v" + _LINK_PATTERN + rb"(.{32}))|.+",
     re.DOTALL,
 ).findall
+
+FoundPiece = tuple[bytes, bytes, bytes, bytes, bytes, bytes]
+"""A piece, and of it the length of the key's suffix, the suffix, p, the digest of t (empty: none) and that of v."""
 
 _BYTES: Final = 0x40
 _ARRAY: Final = 0x80
 _NODE_START: Final = b"\xa2\x61e"
+_SHORT_HEAD: Final = len(_NODE_START) + 1
 _HEADS: Final = tuple(_NODE_START + encode_head(_ARRAY, count) for count in range(100))
 _LENGTH: Final = {encode_head(_BYTES, length): length for length in range(MAX_KEY_BYTES + 1)}
-_SHARED: Final = {encode_head(0, length): length for length in range(MAX_KEY_BYTES + 1)}
+SHARED: Final = {encode_head(0, length): length for length in range(MAX_KEY_BYTES + 1)}
+"""What p says, by its encoding."""
+EMPTY_NODE: Final = _HEADS[0] + _NO_LEFT
 
 
 class NodePieces(NamedTuple):
@@ -50,6 +61,48 @@ class NodePieces(NamedTuple):
     keys: list[bytes]
     values: list[bytes]
     trees: list[bytes | None]
+
+
+def find_pieces(block: bytes) -> tuple[int, list[FoundPiece]]:
+    """What looks like the pieces of a node, one directly behind the other, and where the first one begins.
+
+    Nothing else of them is checked, nor what is before and behind them.
+    """
+    head = block[3:4]
+    start = _SHORT_HEAD if head < b"\x98" else _SHORT_HEAD + (1 if head == b"\x98" else 2)
+    found = _match_pieces(block, start)
+    if found:
+        found.pop()  # what is behind them
+    return start, found
+
+
+def key_behind(before: bytes, found: FoundPiece) -> bytes | None:
+    """The key of a piece behind the key ``before`` (empty: it is the first); None when its encoding is not the one."""
+    _, length, suffix, p, _, _ = found
+    shared = SHARED.get(p)
+    if shared is None or _LENGTH.get(length) != len(suffix):
+        return None
+    # Where a key leaves the one before it, its byte is greater: order and compression in one (mst_node).
+    if shared > len(before) or (shared < len(before) and suffix[0] <= before[shared]):
+        return None
+    return before[:shared] + suffix
+
+
+def has_left(block: bytes) -> bool:
+    """Whether a node, if it is one, ends with the link to a subtree before all pieces."""
+    return block[-_LEFT_FROM_END:-DIGEST_BYTES] == _LEFT
+
+
+def left_of(block: bytes, found: list[FoundPiece]) -> bytes | None:
+    """The digest of the subtree before all pieces (empty: none); None when the block is more or less than a node of
+    these pieces."""
+    head = _head(len(found))
+    last = block[len(head) + sum([len(one[0]) for one in found]) :]
+    if not block.startswith(head):
+        return None
+    if last == _NO_LEFT:
+        return b""
+    return last[-DIGEST_BYTES:] if last[:-DIGEST_BYTES] == _LEFT else None
 
 
 def split_node(block: bytes) -> NodePieces:
@@ -73,7 +126,14 @@ def encode_piece(before: bytes, key: bytes, value: bytes, tree: bytes | None) ->
 
 def relink_piece(piece: bytes, tree: bytes) -> bytes:
     """The piece with another subtree's digest in place of the one that it has."""
-    return piece[:-_TREE_FROM_END] + tree + piece[-_VALUE_FROM_END:]
+    return piece[:-TREE_FROM_END] + tree + piece[-_VALUE_FROM_END:]
+
+
+def retree_piece(found: FoundPiece, tree: bytes | None) -> bytes:
+    """The piece with another subtree, or none."""
+    piece, before = found[0], found[4]
+    start = piece[: -TREE_FROM_END - len(LINK)] if before else piece[: -_VALUE_FROM_END - len(NULL)]
+    return start + (LINK + tree if tree else NULL) + piece[-_VALUE_FROM_END:]
 
 
 def revalue_piece(piece: bytes, value: bytes) -> bytes:
@@ -92,30 +152,19 @@ def _head(count: int) -> bytes:
 
 
 def _split(block: bytes) -> NodePieces | None:
-    found = _find_pieces(block)
-    pieces: list[bytes | None] = []
-    keys: list[bytes] = []
-    values: list[bytes] = []
-    trees: list[bytes | None] = [None]
-    head = _head(len(found))
-    size = len(head)
+    _, found = find_pieces(block)
+    left = left_of(block, found)
+    if left is None:
+        return None
+    node = NodePieces([], [], [], [left or None])
     before = b""
-    for piece, length, suffix, p, tree, value in found:
-        shared = _SHARED.get(p)
-        if shared is None or _LENGTH.get(length) != len(suffix):
+    for one in found:
+        key = key_behind(before, one)
+        if key is None:
             return None
-        # Where a key leaves the one before it, its byte is greater: order and compression in one (mst_node).
-        if shared > len(before) or (shared < len(before) and suffix[0] <= before[shared]):
-            return None
-        before = before[:shared] + suffix
-        size += len(piece)
-        pieces.append(piece)
-        keys.append(before)
-        values.append(value)
-        trees.append(tree or None)
-    last = block[size:]
-    if last != _NO_LEFT:
-        if last[:-DIGEST_BYTES] != _LEFT:
-            return None
-        trees[0] = last[-DIGEST_BYTES:]
-    return NodePieces(pieces, keys, values, trees) if block.startswith(head) else None
+        before = key
+        node.pieces.append(one[0])
+        node.keys.append(key)
+        node.trees.append(one[4] or None)
+        node.values.append(one[5])
+    return node

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from firehose_backfill.inversion import check_written, previous_root
+from firehose_backfill.inversion import check_written, leads_back
 from firehose_backfill.rows import RefusedRecord, commit_rows
 from headwater.blocks import MemoryBlocks
 from headwater.bus.messages import LiveCommit
@@ -81,7 +81,7 @@ def verify_commit(
     commit = _signed_commit(blocks, root, frame, key, now_us)
     if frame.prev_data is None:
         check_written(blocks, commit.data, frame.ops)
-    elif previous_root(blocks, commit.data, frame.ops) != frame.prev_data:
+    elif not leads_back(blocks, commit.data, frame.ops, frame.prev_data):
         raise InvalidInputError(Reason.COMMIT_PREV_DATA, f"undoing {len(frame.ops)} operations leads elsewhere")
     rows = commit_rows(blocks, [op for op in frame.ops if wants(op.collection)], now_us, max_row_bytes)
     live = LiveCommit(
