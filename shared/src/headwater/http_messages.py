@@ -7,13 +7,17 @@ would take a connection for dead whose answers only wait behind unread messages.
 
 from __future__ import annotations
 
-from typing import Final
+import asyncio
+from collections.abc import Coroutine, Generator
+from typing import Any, Final, Generic, TypeVar
 
 import aiohttp
 from aiohttp import WebSocketError, WSCloseCode, WSMsgType
 
 from headwater.errors import InvalidInputError, Reason, TransientError
 from headwater.http_body import NETWORK_ERRORS
+
+T = TypeVar("T")
 
 _ENDED: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED)
 
@@ -42,7 +46,7 @@ class MessageStream:
         asked = False
         while True:
             try:
-                message = await self._socket.receive(self._idle_timeout)
+                message = await self._next()
             except TimeoutError:
                 if asked:
                     raise TransientError(f"{self._host}: silent for {2 * self._idle_timeout:.0f} s") from None
@@ -56,6 +60,17 @@ class MessageStream:
                 return data
             asked = False
             await self._other(message)
+
+    async def _next(self) -> aiohttp.WSMessage:
+        # Most messages are there already, and a timeout would cost as much as all else that is done to receive one.
+        receiving: Coroutine[Any, Any, aiohttp.WSMessage] = self._socket.receive()
+        try:
+            waits_for = receiving.send(None)
+        except StopIteration as ended:
+            message: aiohttp.WSMessage = ended.value
+            return message
+        async with asyncio.timeout(self._idle_timeout):
+            return await _Begun(receiving, waits_for)
 
     async def _other(self, message: aiohttp.WSMessage) -> None:
         if message.type is WSMsgType.PING:
@@ -73,3 +88,25 @@ class MessageStream:
             await self._socket.send_frame(payload, kind)
         except NETWORK_ERRORS as error:
             raise TransientError(f"{self._host}: {type(error).__name__}") from error
+
+
+class _Begun(Generic[T]):
+    """The rest of a coroutine that has begun, and that ``waits_for`` a future."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T], waits_for: Any) -> None:
+        self._coroutine = coroutine
+        self._waits_for = waits_for
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        waits_for = self._waits_for
+        try:
+            while True:
+                try:
+                    come = yield waits_for
+                except BaseException as error:  # noqa: BLE001 - it is the coroutine's to handle
+                    waits_for = self._coroutine.throw(error)
+                else:
+                    waits_for = self._coroutine.send(come)
+        except StopIteration as ended:
+            value: T = ended.value
+            return value
