@@ -147,7 +147,22 @@ def test_what_is_not_usual_is_left_to_decode_record() -> None:
     deep: Value = []
     for _ in range(130):
         deep = [deep]
-    values: list[Value] = [{"a": deep}, {"a": 1 << 63}, {"a": 0.1}, {"a": "\0"}, {"$link": "x"}, {"a": "x" * 2_000}, []]
+    values: list[Value] = [{"a": deep}, {"a": 1 << 63}, {"a": 0.1}, {"a": "\0"}, {"$link": "x"}, []]
     for value in values:
         assert decode_usual_records([usual, cbor2.dumps(value, canonical=True), usual]) is None, value
     assert decode_usual_records([usual, b"\xa1\x61a\x18\x01", usual]) is None  # 1 in two bytes
+
+
+def test_hashes_that_look_like_floats_and_large_integers_are_usual_and_such_numbers_beside_them_are_not() -> None:
+    link_head = b"\x01\x55\x12\x20"
+    cid = cbor2.CBORTag(42, b"\0" + link_head + b"\x1b\xfb\xff" * 10 + b"\xfb\xfb")
+    usual: Value = {"image": cid, "long": "x" * 1_200, "tail": b"\xfb\x1b\x80"}
+    blocks = [cbor2.dumps(value, canonical=True) for value in (usual, {"text": "x"})]
+    found = decode_usual_records(blocks)
+    assert found is not None
+    assert _same(found, _one_by_one(blocks))
+    # The head of a link in a byte string swallows nothing of what stands behind it.
+    swallowing = b"\xd8\x2a\x58\x25\x00" + link_head
+    for number in (0.1, 1 << 63):
+        for value in ({"image": cid, "n": number}, {"a": cid, "b": [swallowing, number, cid]}):
+            assert decode_usual_records([*blocks, cbor2.dumps(value, canonical=True)]) is None, value

@@ -14,6 +14,7 @@ from headwater.cid import cid_of, cid_text
 from headwater.clock import DAY_US
 from headwater.collection_filter import CollectionFilter
 from headwater.errors import Reason
+from headwater.record import DecodedRecord, decode_record
 from headwater.tid import tid_from
 from repo_backfill.snapshot import Batch, Scope, Snapshot
 
@@ -203,3 +204,21 @@ def test_many_at_once_or_one_by_one_makes_the_same_rows():
         one_by_one.seen,
         one_by_one.rejected,
     )
+
+
+def test_a_record_that_is_unusual_costs_few_of_its_neighbours(monkeypatch: pytest.MonkeyPatch):
+    repo = Repo()
+    for number in range(1_000):
+        fields = {"$link": "x"} if number == 777 else {}
+        repo.add(tid_from(NOW - DAY_US + number), post(f"{number}", **fields))
+    alone: list[bytes] = []
+
+    def decode(block: bytes) -> DecodedRecord:
+        alone.append(block)
+        return decode_record(block)
+
+    monkeypatch.setattr("repo_backfill.snapshot.decode_record", decode)
+    (batch,) = repo.snapshot()
+    assert (len(batch.put), list(batch.put.raw)) == (1_000, [777])
+    assert repo.blocks.get(repo.records[777][2]) in alone
+    assert len(alone) <= 4

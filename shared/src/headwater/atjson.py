@@ -45,6 +45,7 @@ _NO_CONTAINER_HEADS: Final = bytes(byte for byte in range(256) if byte >> 5 not 
 # The head of an integer that may exceed 64 bits with a sign; strings can hold the same bytes. Below the range of those
 # no encoder of JSON goes that is used here.
 _LARGE_UNSIGNED: Final = re.compile(rb"\x1b[\x80-\xff]").search
+_LARGE_UNSIGNEDS: Final = re.compile(rb"\x1b[\x80-\xff]").findall
 _TAG: Final = 0xD8
 _LINK_TAG: Final = b"\xd8\x2a"
 _USUAL_LINKS: Final = re.compile(rb"\xd8\x2a\x58\x25\x00\x01[\x55\x71]\x12\x20").findall
@@ -101,28 +102,44 @@ def usual_json_forms(blocks: Sequence[bytes]) -> tuple[list[dict[str, Any]], lis
     compares once for all, which takes half the time. What is said of the blocks joined holds for each: a pattern across
     a boundary is only found where none is, and since no encoding of a value is the beginning of another's, texts of
     equal values that are equal when joined are equal one by one.
+
+    What looks like a float or a large integer is mostly a part of some link's hash. It is, if as many of them are found
+    within the byte strings that were read, links among them.
     """
     joined = b"".join(blocks)
+    suspects = _suspects(joined)
     if (
-        max(map(len, blocks)) > _MAX_UNCOUNTED_BYTES
-        or _FLOAT64 in joined
-        or (0x1B in joined and _LARGE_UNSIGNED(joined) is not None)
-        or (_TAG in joined and joined.count(_LINK_TAG) != len(_USUAL_LINKS(joined)))
+        (_TAG in joined and joined.count(_LINK_TAG) != len(_USUAL_LINKS(joined)))
         or _RESERVED_KEY(joined) is not None
+        or (max(map(len, blocks)) > _MAX_UNCOUNTED_BYTES and any(_is_costly(b) for b in blocks if len(b) > _MAX_UNCOUNTED_BYTES))
     ):
         return None
+    strings: list[bytes] = []
+
+    def form(value: bytes) -> dict[str, str]:
+        strings.append(value)
+        return _json_of_bytes(value)
+
     try:
         values = list(map(_decode, blocks))
         if set(map(type, values)) != {dict} or _encode(values) != encode_head(_ARRAY, len(values)) + joined:
             return None
         # Inside JSON there is no line break, so that behind a comma it stands between two records.
-        text = _dumps([part for value in values for part in (value, _BREAK)], _json_of_bytes)
+        text = _dumps([part for value in values for part in (value, _BREAK)], form)
     except (ValueError, RecursionError, orjson.JSONEncodeError):
+        return None
+    if suspects and suspects != sum(map(_suspects, strings)):
         return None
     texts = text[1:-3].decode().split(",\n,")
     if text.count(b"[") + text.count(b"{") > MAX_DEPTH and any(map(_may_be_too_deep, texts)):
         return None
     return values, texts, len(text)
+
+
+def _suspects(data: bytes) -> int:
+    """How often the head of a float or of a large integer seems to stand in some bytes."""
+    found = data.count(_FLOAT64) if _FLOAT64 in data else 0
+    return found + len(_LARGE_UNSIGNEDS(data)) if 0x1B in data else found
 
 
 def _may_be_too_deep(text: str) -> bool:

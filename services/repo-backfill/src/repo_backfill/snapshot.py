@@ -27,6 +27,7 @@ _ROW_OVERHEAD: Final = 250
 _KEY_OVERHEAD: Final = 50
 # Records that are decoded together. More gain nothing, and one that is unusual costs its neighbours more.
 _RUN: Final = 50
+_FEW: Final = 4
 _MAX_UTF8_BYTES: Final = 4
 # Before any effective time there is: year 1 is the first.
 _ALWAYS: Final = -(1 << 63)
@@ -115,6 +116,8 @@ class Snapshot:
         self._records = records
         self._scope = scope
         self._max_row_bytes = max_row_bytes
+        # Whether every record is wanted, whatever it says.
+        self._is_plain = scope.cutoff_us is None and not scope.wanted.text
         self.published = 0
         self.by_collection: Counter[str] = Counter()
         self.seen = 0
@@ -122,9 +125,7 @@ class Snapshot:
         self._begin()
 
     def __iter__(self) -> Iterator[Batch]:
-        records = iter(self._records)
-        while run := list(islice(records, _RUN)):
-            decoded = self._decoded(run)
+        for run, decoded in self._runs():
             if decoded is None:
                 yield from self._one_by_one(run)
                 continue
@@ -141,9 +142,26 @@ class Snapshot:
         if self._count:
             yield self._end()
 
+    def _runs(self) -> Iterator[tuple[list[Record], DecodedRecords | None]]:
+        """The records in runs, each decoded at once where all its records are usual.
+
+        A run with one that is unusual is halved, until few share its fate.
+        """
+        records = iter(self._records)
+        while run := list(islice(records, _RUN)):
+            left = [run]
+            while left:
+                run = left.pop()
+                decoded = self._decoded(run)
+                if decoded is None and len(run) > _FEW and self._is_plain:
+                    half = len(run) // 2
+                    left += (run[half:], run[:half])
+                else:
+                    yield run, decoded
+
     def _decoded(self, run: list[Record]) -> DecodedRecords | None:
         """All records of a run at once, if all are in scope and usual."""
-        if self._scope.cutoff_us is not None or self._scope.wanted.text:
+        if not self._is_plain:
             return None
         try:
             blocks = [self._blocks.get(cid) for _, _, cid in run]
