@@ -2,7 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from headwater.record_time import datetime_microseconds, effective_time, effective_times
+from headwater.record_time import (
+    datetime_microseconds,
+    datetimes_microseconds,
+    effective_time,
+    effective_times,
+)
 from headwater.tid import tid_from
 
 SECOND = 1_000_000
@@ -121,3 +126,25 @@ def test_the_times_of_many_are_those_of_each(rkey: str) -> None:
         pairs = zip(created_at[many], rkeys[many], strict=True)
         each = [effective_time(one, key, NOW)[0] for one, key in pairs]
         assert effective_times(created_at[many], rkeys[many], NOW) == each
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "",
+        "2024-01-02T03:04:05.678Z",
+        "2024-01-02T03:04:05Z",
+        "2024-02-30T03:04:05.678Z",
+        "2024-01-02T03:04:05.678z",
+        "2024-01-02 03:04:05.678Z",
+        "2024-01-02T03:04:05.67é8Z",
+        "2024-01-02T03:04:05.6780",
+        "2024-01-02T03:04:60.678Z",
+        "0001-01-01T00:00:00.000Z",
+    ],
+)
+def test_the_moments_of_many_are_those_of_each(odd: str) -> None:
+    usual = ["2023-06-01T00:00:00.000Z", "1969-12-31T23:59:59.999Z"]
+    for texts in ([odd], [*usual, odd], [odd, *usual], [odd, odd]):
+        assert datetimes_microseconds(texts) == [datetime_microseconds(text) for text in texts]
+    assert datetimes_microseconds(usual) == [T_2023, -1_000]

@@ -111,7 +111,10 @@ def usual_json_forms(blocks: Sequence[bytes]) -> tuple[list[dict[str, Any]], lis
     if (
         (_TAG in joined and joined.count(_LINK_TAG) != len(_USUAL_LINKS(joined)))
         or _RESERVED_KEY(joined) is not None
-        or (max(map(len, blocks)) > _MAX_UNCOUNTED_BYTES and any(_is_costly(b) for b in blocks if len(b) > _MAX_UNCOUNTED_BYTES))
+        or (
+            max(map(len, blocks)) > _MAX_UNCOUNTED_BYTES
+            and any(_is_costly(b) for b in blocks if len(b) > _MAX_UNCOUNTED_BYTES)
+        )
     ):
         return None
     strings: list[bytes] = []

@@ -10,7 +10,7 @@ import orjson
 
 from headwater.atjson import json_form, usual_json_forms
 from headwater.errors import InvalidInputError, Reason
-from headwater.record_time import datetime_microseconds
+from headwater.record_time import datetime_microseconds, datetimes_microseconds
 from headwater.subject import subject_of
 
 # Control characters and short byte strings grow up to fourteenfold in JSON, and a record must fit in a message.
@@ -78,7 +78,7 @@ def decode_usual_records(blocks: Sequence[bytes]) -> DecodedRecords | None:
     times = [record.get("createdAt") for record in records]
     return DecodedRecords(
         texts,
-        [datetime_microseconds(time) if isinstance(time, str) else None for time in times],
+        datetimes_microseconds([time if isinstance(time, str) else "" for time in times]),
         [subject_of(record) for record in records],
         size,
     )

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import repeat
+from operator import sub
 from typing import Final, cast
 
 from headwater.syntax import MAX_DATETIME
@@ -22,6 +23,7 @@ _FIRST_TID_MICROSECONDS: Final = (datetime(2022, 1, 1, tzinfo=UTC) - _EPOCH) // 
 # What clients write by the million, 2024-01-01T00:00:00.000Z, by its length and what stands between the digits.
 _USUAL_LENGTH: Final = 24
 _USUAL_BETWEEN: Final = "--T::."
+_USUAL_MARKS: Final = (*zip(range(4, 20, 3), _USUAL_BETWEEN, strict=True), (23, "Z"))
 
 # Next to it. The pattern comes before fromisoformat, which lets stray characters pass.
 _USUAL: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?Z").fullmatch
@@ -58,6 +60,19 @@ def datetime_microseconds(text: str) -> int | None:
     since = moment - _EPOCH
     microseconds = since.days * _DAY_MICROSECONDS + since.seconds * 1_000_000 + since.microseconds
     return microseconds if microseconds >= _YEAR_1_MICROSECONDS else None
+
+
+def datetimes_microseconds(texts: Sequence[str]) -> list[int | None]:
+    """``datetime_microseconds`` of many, in half the time where all are of the usual form."""
+    joined = "".join(texts)
+    usual = set(map(len, texts)) == {_USUAL_LENGTH} and joined.isascii()
+    if usual and all(joined[place::_USUAL_LENGTH] == mark * len(texts) for place, mark in _USUAL_MARKS):
+        try:
+            moments = map(sub, map(_from_iso, texts), repeat(_EPOCH))
+            return [(at.days * 86_400 + at.seconds) * 1_000_000 + at.microseconds for at in moments]
+        except ValueError:
+            pass  # one of them is a day that does not exist
+    return list(map(datetime_microseconds, texts))
 
 
 def effective_time(created_at_us: int | None, rkey: str, now_us: int) -> tuple[int, bool]:
