@@ -169,7 +169,8 @@ class Attempt:
         return root
 
     async def _read(self, chunks: AsyncIterator[bytes], size: int | None, store: CarStore) -> bytes:
-        await self._progress.write(state=FetchState.FETCHING, bytes_total=size)
+        # Most repos are small, and here before anybody could have seen that they are being fetched.
+        self._progress.note(state=FetchState.FETCHING, bytes_total=size)
         fetched = 0
 
         async def count(so_far: int) -> None:
@@ -179,7 +180,8 @@ class Attempt:
             await self._progress.report(bytes_fetched=so_far)
 
         limits = CarLimits(total_bytes=self._tools.settings.headwater_car_max_bytes)
-        root = await read_car(chunks, store, limits, count)
+        async with self._progress.told_soon():
+            root = await read_car(chunks, store, limits, count)
         self._progress.note(bytes_fetched=fetched)
         return root
 

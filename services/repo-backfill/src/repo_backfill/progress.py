@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import nats.errors
@@ -17,6 +19,7 @@ from pydantic import ValidationError
 
 from headwater.backoff import backoff_seconds
 from headwater.bus.jobs import FetchPart, job_key
+from headwater.cancelling import cancel_and_wait
 from headwater.clock import now_us
 from headwater.errors import InvariantError
 
@@ -65,6 +68,20 @@ class Progress:
         """Write figures that changed, or only note them when the last write is recent. Raises OvertakenError."""
         self.note(**changes)
         if time.monotonic() - self._written_at >= WRITE_SECONDS:
+            await self.write()
+
+    @asynccontextmanager
+    async def told_soon(self) -> AsyncIterator[None]:
+        """Within the context, what was noted before it is written as soon as the last write is no longer recent."""
+        late = asyncio.create_task(self._write_late())
+        try:
+            yield
+        finally:
+            await cancel_and_wait([late])
+
+    async def _write_late(self) -> None:
+        await asyncio.sleep(self._written_at + WRITE_SECONDS - time.monotonic())
+        if self._noted:
             await self.write()
 
     async def write(self, **changes: Any) -> FetchPart:
