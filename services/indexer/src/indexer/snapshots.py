@@ -86,6 +86,7 @@ class _Transaction:
         self._repos: dict[str, Repo] = {}
         self._jobs: dict[str, Job] = {}
         self._attempts: dict[str, int] = {}
+        self._kept: set[str] = set()
         self._swept: list[SnapshotEnd] = []
         self._result = Result()
 
@@ -120,7 +121,9 @@ class _Transaction:
     async def _write_batches(self) -> None:
         copied, kept = [], []
         merge = Merge()
-        for index, batch in await self._admit_batches():
+        admitted = await self._admit_batches()
+        ending = self._ending()
+        for index, batch in admitted:
             put, held, bad, others = self._wanted(index, batch)
             fresh = self._repos[batch.did].snapshot_fresh
             self._repos[batch.did].written = True
@@ -131,6 +134,8 @@ class _Transaction:
                 await merge.compare(self._connection, batch, put, may_insert=True)
             await merge.compare(self._connection, batch, held, may_insert=False)
             merge.delete(batch, bad)
+            if fresh and batch.job in ending:
+                continue  # there will be no sweep, either
             # Rows that this snapshot wrote, or gave its rev, need no protection from its sweep.
             beyond: list[Keys | Rows] = [held, others]
             rests = joined([put, *beyond] if batch.whole and not fresh else beyond)
@@ -139,6 +144,7 @@ class _Transaction:
             await copy_rows(self._connection, chain.from_iterable(copied))
         self._result.merged = await merge.write(self._connection)
         if kept:
+            self._kept = {job_id for job_id, *_ in kept}
             columns = ("job_id", "attempt", "batch", "collection", "rkey")
             await self._connection.copy_records_to_table("snapshot_batch", records=kept, columns=columns)
 
@@ -164,6 +170,12 @@ class _Transaction:
             (index, batch) for index, batch in admitted if self._repos[batch.did].is_held_by(batch.job, batch.attempt)
         ]
 
+    def _ending(self) -> set[str]:
+        """Jobs whose attempt ends in this transaction, however it does: a batch that comes again is refused by that."""
+        ends = [message for message in self._group.messages if isinstance(message, SnapshotEnd)]
+        jobs = self._jobs
+        return {e.job for e in ends if jobs[e.job].attempt == e.attempt and jobs[e.job].batches >= e.batches}
+
     def _wanted(self, index: int, batch: SnapshotBatch) -> tuple[Rows, Rows, Keys, Keys]:
         """What of a batch may be written: rows in and outside the scope, and the keys of both that may not, or of
         which only the key is known. Excluded collections are in none, so that the sweep takes what is left of them.
@@ -179,9 +191,10 @@ class _Transaction:
         return put, held, bad, beyond
 
     async def _committed(self, batches: list[tuple[int, SnapshotBatch]]) -> set[BatchKey]:
-        if not batches:
+        # Of a job that the table has never heard of nothing is committed.
+        keys = [(b.job, b.attempt, b.batch) for _, b in batches if self._attempts[b.job]]
+        if not keys:
             return set()
-        keys = [(b.job, b.attempt, b.batch) for _, b in batches]
         rows = await self._connection.fetch(SQL["committed_batches"], *map(list, zip(*keys, strict=True)))
         return {(row["job_id"], row["attempt"], row["batch"]) for row in rows}
 
@@ -221,9 +234,11 @@ class _Transaction:
     async def _forget_ended(self) -> None:
         ended = []
         for job in self._jobs.values():
+            if not self._attempts[job.job_id] and job.job_id not in self._kept:
+                continue  # it began here, and has left nothing
             if job.state != "indexing":
                 ended.append((job.job_id, job.attempt))
-            elif job.attempt > self._attempts[job.job_id] > 0:
+            elif job.attempt > self._attempts[job.job_id]:
                 ended.append((job.job_id, job.attempt - 1))
         if ended:
             await self._connection.execute(SQL["drop_batches"], *map(list, zip(*ended, strict=True)))
