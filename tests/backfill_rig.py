@@ -20,9 +20,9 @@ from nats.js import JetStreamContext
 from headwater.bus.job_store import JobStore
 from headwater.bus.jobs import BackfillRequest, CancelPart, IndexPart, IndexState, JobState, JobStatus
 from headwater.bus.messages import Outcome, SnapshotBatch, SnapshotEnd, batch_of, decode_backfill
-from headwater.bus.queries import AccountQuery, RepoState
+from headwater.bus.queries import RepoState, RepoStates, RepoStatesQuery
 from headwater.bus.streams import BUCKET_CONTROL, BUCKET_JOBS, STREAM_REQUESTS, apply_topology
-from headwater.bus.subjects import RECORDS_BACKFILL, REPO_STATE, RequestLane, request_subject
+from headwater.bus.subjects import RECORDS_BACKFILL, REPO_STATES, RequestLane, request_subject
 from headwater.clock import DAY_US, now_us
 from headwater.health import Readiness
 from headwater.service import Tasks
@@ -79,12 +79,13 @@ class StandIn:
         self.supersede: set[int] = set()
 
     async def start(self) -> None:
-        await self._client.subscribe(REPO_STATE, cb=self._answer)
+        await self._client.subscribe(REPO_STATES, cb=self._answer)
         await self._client.subscribe(f"{RECORDS_BACKFILL}.*", cb=self._take)
 
     async def _answer(self, message: Msg) -> None:
-        did = AccountQuery.model_validate_json(message.data).did
-        await message.respond((self.states.get(did) or RepoState(did=did)).model_dump_json().encode())
+        dids = RepoStatesQuery.model_validate_json(message.data).dids
+        states = RepoStates(states=[self.states.get(did) or RepoState(did=did) for did in dids])
+        await message.respond(states.model_dump_json().encode())
 
     async def _take(self, message: Msg) -> None:
         part = decode_backfill(message.data)

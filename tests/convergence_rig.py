@@ -245,7 +245,7 @@ class Run:
 
     def _begin(self, snapshot: Snapshot) -> None:
         """As repo-backfill does: it asks what the table knows, and lets those be who opted out."""
-        known = self._tables.run(self._tables.live.fetchrow(SQL["repo_state"], self._world.did))
+        known = self._tables.run(self._tables.live.fetchrow(SQL["repo_states"], [self._world.did]))
         if known["opted_out"]:
             return
         job = f"job{next(_numbers)}"

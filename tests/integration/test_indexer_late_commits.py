@@ -101,7 +101,7 @@ async def test_what_lies_outside_the_scope_counts_until_the_repo_is_fetched(tabl
     await write_events(tables, [commit(3, {B: 3})])
     assert await stored(tables) == {A: 5, B: 3}
     assert await state(tables) == ("desynchronized", "late")
-    known = await tables.fetchrow(SQL["repo_state"], DID)
+    known = await tables.fetchrow(SQL["repo_states"], [DID])
     assert (known["scoped_rev"], known["scoped_cutoff"]) == (rev(5), None), "an unchanged repo has to be fetched too"
     await write(tables, *snapshot(5, {A: 5}, cutoff=4, job="resync"))
     assert await stored(tables) == {A: 5}

@@ -29,7 +29,7 @@ from headwater.bus.streams import (
 from headwater.bus.subjects import (
     ACCOUNT_SETTINGS,
     ACCOUNT_STATS,
-    REPO_STATE,
+    REPO_STATES,
     backfill_subject,
     live_subject,
     partition,
@@ -131,14 +131,23 @@ async def test_questions_are_answered(
         answer: dict[str, object] = json.loads(reply.data)
         return answer
 
+    async def state() -> dict[str, object]:
+        """Of the repo, asked for among others."""
+        question = {"dids": ["did:plc:stranger", DID, "did:web:stranger.test"]}
+        reply = await client.request(REPO_STATES, json.dumps(question).encode(), timeout=5)
+        states = {found["did"]: found for found in json.loads(reply.data)["states"]}
+        assert set(states) == set(question["dids"])
+        found: dict[str, object] = states[DID]
+        return found
+
     async with running_indexer(nats_url, database_url, tmp_path) as worker:
         await worker.until_ready()
-        unknown = await ask(REPO_STATE)
+        unknown = await state()
         assert (unknown["held"], unknown["floor_rev"], unknown["epoch"]) == (False, None, 0)
         assert (await ask(ACCOUNT_SETTINGS))["status"] == "unknown"
         await publish(js, *snapshot(3, {A: 1, B: 5, C: 2}))
         await outcome(jobs)
-        known = await ask(REPO_STATE)
+        known = await state()
         assert (known["held"], known["floor_rev"]) == (True, rev(3))
         stats = await ask(ACCOUNT_STATS)
         assert stats["records"] == 3

@@ -343,7 +343,7 @@ class Run:
 
     def _known(self) -> asyncpg.Record:
         """What the indexer tells repo-backfill."""
-        found = self._tables.run(self._tables.live.fetchrow(SQL["repo_state"], self._history.did))
+        found = self._tables.run(self._tables.live.fetchrow(SQL["repo_states"], [self._history.did]))
         assert found is not None
         return found
 

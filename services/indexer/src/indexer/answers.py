@@ -11,6 +11,8 @@ from headwater.bus.queries import (
     FollowedPage,
     FollowedQuery,
     RepoState,
+    RepoStates,
+    RepoStatesQuery,
     Standing,
     Standings,
     StandingsQuery,
@@ -28,26 +30,15 @@ class Answers:
         self._database = database
         self._turn = asyncio.Lock()
 
-    async def repo_state(self, did: str) -> RepoState:
-        """What the table knows of a repo before a snapshot of it is fetched.
+    async def repo_states(self, query: RepoStatesQuery) -> RepoStates:
+        """What the table knows of repos before snapshots of them are fetched.
 
-        With TRACK=backfilled its live events are followed from here on: none between the snapshot and its first
+        With TRACK=backfilled their live events are followed from here on: none between a snapshot and its first
         batch may be missed.
         """
         if self._track is Track.BACKFILLED:
-            await self._fetch("track_repo", did)
-        (row,) = await self._fetch("repo_state", did)
-        return RepoState(
-            did=did,
-            epoch=row["epoch"],
-            held=row["held"],
-            floor_rev=row["floor_rev"],
-            scoped_rev=row["scoped_rev"],
-            scoped_cutoff_us=row["scoped_cutoff"],
-            floor_collections=row["floor_collections"],
-            scoped_collections=row["scoped_collections"],
-            opted_out=row["opted_out"],
-        )
+            await self._fetch("track_repos", query.dids)
+        return RepoStates(states=[_state(row) for row in await self._fetch("repo_states", query.dids)])
 
     async def account_settings(self, did: str) -> AccountSettings:
         """An account's settings and the state of its repo."""
@@ -91,3 +82,17 @@ class Answers:
             connection = await self._database.connection()
             with translated():
                 return list(await connection.fetch(SQL[name], did, *others))
+
+
+def _state(row: asyncpg.Record) -> RepoState:
+    return RepoState(
+        did=row["did"],
+        epoch=row["epoch"],
+        held=row["held"],
+        floor_rev=row["floor_rev"],
+        scoped_rev=row["scoped_rev"],
+        scoped_cutoff_us=row["scoped_cutoff"],
+        floor_collections=row["floor_collections"],
+        scoped_collections=row["scoped_collections"],
+        opted_out=row["opted_out"],
+    )

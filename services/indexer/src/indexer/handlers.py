@@ -15,7 +15,8 @@ from headwater.bus.queries import (
     FollowedQuery,
     PrivacyChanged,
     RecordsQuery,
-    RepoState,
+    RepoStates,
+    RepoStatesQuery,
     Standings,
     StandingsQuery,
     StatsQuery,
@@ -35,9 +36,9 @@ def answer_questions(broker: NatsBroker, answers: Answers, counts: Counts, recor
     ``counts`` and ``records`` may take seconds, so they have connections of their own.
     """
 
-    @broker.subscriber(subjects.REPO_STATE, queue=QUEUE)
-    async def repo_state(query: AccountQuery) -> RepoState:
-        return await answers.repo_state(query.did)
+    @broker.subscriber(subjects.REPO_STATES, queue=QUEUE)
+    async def repo_states(query: RepoStatesQuery) -> RepoStates:
+        return await answers.repo_states(query)
 
     @broker.subscriber(subjects.ACCOUNT_STATS, queue=QUEUE)
     async def account_stats(query: StatsQuery) -> AccountStats:

@@ -10,6 +10,8 @@ from headwater.bus.jobs import BackfillRequest
 
 MOST_STANDINGS: Final = 1_000
 """Accounts in one question or answer about many."""
+MOST_REPO_STATES: Final = 256
+"""Repos in one question before their snapshots are fetched."""
 
 
 class _Message(BaseModel):
@@ -49,6 +51,18 @@ class RepoState(_Message):
     floor_collections: str = ""
     scoped_collections: str = ""
     opted_out: bool = False
+
+
+class RepoStatesQuery(_Message):
+    """What does the table know of these repos, snapshots of which are about to be fetched?"""
+
+    dids: list[str] = Field(min_length=1, max_length=MOST_REPO_STATES)
+
+
+class RepoStates(_Message):
+    """Of each repo that was asked for, in any order."""
+
+    states: list[RepoState]
 
 
 class CollectionCount(_Message):

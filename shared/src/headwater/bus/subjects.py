@@ -17,7 +17,7 @@ REQUESTS = "requests"
 DEAD_LETTERS = "dead"
 
 # Request and reply, answered by any indexer worker.
-REPO_STATE = "indexer.repo_state"
+REPO_STATES = "indexer.repo_states"
 ACCOUNT_STATS = "indexer.account_stats"
 ACCOUNT_SETTINGS = "indexer.account_settings"
 CHANGE_PRIVACY = "indexer.change_privacy"
