@@ -75,6 +75,28 @@ async def test_a_redelivered_batch_counts_once(table: asyncpg.Connection) -> Non
     assert await table.fetchval("SELECT records FROM backfill_job") == 2
 
 
+async def test_a_batch_that_comes_beside_the_late_end_of_an_attempt_given_up_counts_once(
+    table: asyncpg.Connection,
+) -> None:
+    first = batch(3, {A: 1}, attempt=2)
+    await write(table, end(3, batches=1, records=1, attempt=1), first)
+    result = await write(table, first, batch(3, {B: 1}, attempt=2, index=1))
+    assert result.dropped == 1
+    ended = await write(table, end(3, batches=2, records=2, attempt=2))
+    assert state_of(ended) == "done"
+    assert await count(table, "snapshot_batch") == 0
+
+
+async def test_a_job_of_one_transaction_leaves_no_batches_and_takes_none_again(table: asyncpg.Connection) -> None:
+    for number, job in ((3, "fresh"), (4, "held")):
+        messages = snapshot(number, {A: number}, job=job)
+        assert state_of(await write(table, *messages), job) == "done"
+        assert await count(table, "snapshot_batch") == 0
+        again = await write(table, *messages)
+        assert (state_of(again, job), again.dropped, again.copied, again.merged) == ("done", 1, 0, 0)
+    assert await stored(table) == {A: 4}
+
+
 async def test_an_end_that_comes_again_tells_the_same_and_moves_nothing(table: asyncpg.Connection) -> None:
     said = replace(end(3, batches=1, records=1), rejected={Reason.RECORD_CBOR.value: 2})
     first = await write(table, batch(3, {A: 1}), said)

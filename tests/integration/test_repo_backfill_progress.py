@@ -47,6 +47,26 @@ async def test_what_one_worker_writes_the_next_one_reads(bucket: KeyValue):
     assert (part.state, part.bytes_fetched) == (FetchState.FETCHING, 7)
 
 
+async def test_what_is_noted_is_written_only_where_it_stays_for_a_moment(bucket: KeyValue):
+    first, second = Progress(bucket, DID, JOB), Progress(bucket, DID, JOB)
+    await first.write(**CLAIM)
+    first.note(state=FetchState.FETCHING)
+    async with first.told_soon():
+        pass
+    part = await second.read()
+    assert part is not None
+    assert part.state is FetchState.RESOLVING
+    async with first.told_soon():
+        for _ in range(200):
+            part = await second.read()
+            if part is not None and part.state is FetchState.FETCHING:
+                break
+            await asyncio.sleep(0.02)
+    assert part == first.part
+    assert part is not None
+    assert part.state is FetchState.FETCHING
+
+
 async def test_of_two_claims_one_counts(bucket: KeyValue):
     first, second = Progress(bucket, DID, JOB), Progress(bucket, DID, JOB)
     await first.read()
