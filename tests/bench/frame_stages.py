@@ -22,7 +22,7 @@ from bench.stages import Stopwatch, scratch_stream
 from firehose_backfill.inversion import leads_back
 from firehose_backfill.rows import commit_rows
 from firehose_backfill.verify import verify_commit
-from headwater.blocks import MemoryBlocks
+from headwater.blocks import FrameBlocks
 from headwater.bus.messages import LiveBatch, LiveCommit, encode
 from headwater.bus.publish import Publisher
 from headwater.car import CarLimits, read_car
@@ -84,7 +84,7 @@ def _checked(watch: Stopwatch, frames: Frames) -> list[LiveCommit]:
         parsed = [_commit(message) for message in frames.messages]
     with watch.stage("blocks read, each hashed"):
         cars = [read_car(frame.blocks, _LIMITS) for frame in parsed]
-        stores = [MemoryBlocks(pairs) for _, pairs in cars]
+        stores = [FrameBlocks(pairs) for _, pairs in cars]
     with watch.stage("commit read, DID and rev checked"):
         commits = [parse_commit(blocks.get(root)) for blocks, (root, _) in zip(stores, cars, strict=True)]
         for commit, frame in zip(commits, parsed, strict=True):

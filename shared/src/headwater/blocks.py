@@ -45,11 +45,25 @@ class RepoBlocks(Blocks, Protocol):
         ...
 
 
-class MemoryBlocks:
-    """A dict of blocks, for small repositories and firehose frames."""
+class FrameBlocks:
+    """The blocks of a firehose frame, all there from the beginning."""
+
+    def __init__(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        self._blocks = dict(pairs)
+
+    def get(self, cid: bytes) -> bytes:
+        """The block of a CID. Raises InvalidInputError(BLOCK_MISSING)."""
+        try:
+            return self._blocks[cid]
+        except KeyError:
+            raise InvalidInputError(Reason.BLOCK_MISSING, cid.hex()) from None
+
+
+class MemoryBlocks(FrameBlocks):
+    """A dict of blocks, for small repositories."""
 
     def __init__(self, pairs: Sequence[tuple[bytes, bytes]] = ()) -> None:
-        self._blocks: dict[bytes, bytes] = {}
+        super().__init__(())
         self._like_nodes: set[bytes] = set()
         self.bytes_held = 0
         self.put_all(pairs)
@@ -66,13 +80,6 @@ class MemoryBlocks:
 
     def seal(self) -> None:
         """Nothing to do in memory."""
-
-    def get(self, cid: bytes) -> bytes:
-        """The block of a CID. Raises InvalidInputError(BLOCK_MISSING)."""
-        try:
-            return self._blocks[cid]
-        except KeyError:
-            raise InvalidInputError(Reason.BLOCK_MISSING, cid.hex()) from None
 
     def like_nodes(self, cids: Collection[bytes]) -> list[bytes]:
         """Those of the CIDs whose blocks begin as tree nodes do."""

@@ -9,8 +9,9 @@ Policy, where the specification leaves room:
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from headwater.cid import DAG_CBOR_PREFIX, check_dag_cbor_cid
 from headwater.dagcbor import Link, decode_map, encode
@@ -32,8 +33,7 @@ _MAP_OF_FIVE: Final = b"\xa5"
 _SHORT_TEXT: Final = 0x60
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(msgspec.Struct, frozen=True, gc=False):
     """A commit as it was signed. ``data`` is the CID of the MST's root, ``unsigned`` what ``sig`` is over."""
 
     did: str

@@ -139,6 +139,11 @@ def parse_frame(message: bytes) -> Frame:
     Raises InvalidInputError: FRAME_TOO_LARGE, FRAME_MALFORMED when it is not a header and a body, FRAME_FIELD when a
     field is missing or not what it has to be, FRAME_OP for an operation, CID_UNSUPPORTED.
     """
+    return parse_frame_of(peek_repo(message), message)
+
+
+def parse_frame_of(did: str | None, message: bytes) -> Frame:
+    """``parse_frame`` for who has already asked ``peek_repo`` whose message it is."""
     header, body = _decode(message)
     kind, op = header.get("t"), header.get("op")
     if type(op) is not int:
@@ -157,7 +162,7 @@ def parse_frame(message: bytes) -> Frame:
     if parse is None:
         return _unknown(kind, body)
     event = parse(body)
-    if peek_repo(message) != event.did:
+    if did != event.did:
         raise InvalidInputError(Reason.FRAME_MALFORMED, f"its DID is not where it belongs: {event.did[:80]}")
     return event
 

@@ -34,10 +34,8 @@ _UNCOMPRESSED: Final = 4
 _POINT_FORMS: Final = {(b"\x02", 33), (b"\x03", 33), (b"\x04", 65)}
 # https://github.com/multiformats/multicodec: secp256k1-pub 0xe7 and p256-pub 0x1200, as varints.
 _MULTICODEC: Final = {b"\xe7\x01": Curve.K256, b"\x80\x24": Curve.P256}
-_ORDER: Final = {
-    Curve.K256: 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141,
-    Curve.P256: 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
-}
+_K256_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+_P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 # Verification methods from before Multikey: the type names the curve, the key has no multicodec prefix.
 _LEGACY_METHODS: Final = {
     "EcdsaSecp256k1VerificationKey2019": Curve.K256,
@@ -81,7 +79,8 @@ class PublicKey:
         if len(signature) != SIGNATURE_BYTES:
             return False
         r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
-        if not 0 < r < _ORDER[self.curve] or not 0 < s <= _ORDER[self.curve] // 2:
+        order = _P256_ORDER if self._k256 is None else _K256_ORDER
+        if not 0 < r < order or not 0 < s <= order // 2:
             return False
         der = encode_dss_signature(r, s)
         if self._k256 is not None:

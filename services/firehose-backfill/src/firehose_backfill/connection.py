@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from firehose_backfill import metrics
 from firehose_backfill.frame_intake import FrameIntake, Passed, place_of
@@ -18,6 +19,7 @@ from headwater.http_messages import MessageTooLargeError
 
 OUTDATED_CURSOR = "OutdatedCursor"
 FUTURE_CURSOR = "FutureCursor"
+_ABOUT_THE_STREAM: Final = (InfoFrame, ErrorFrame, UnknownFrame)
 
 
 class NewSeqSpace(Exception):  # noqa: N818 - it is news, no error
@@ -84,7 +86,7 @@ class Connection:
             return
         if frame is None:
             return
-        if isinstance(frame, InfoFrame | ErrorFrame | UnknownFrame):
+        if isinstance(frame, _ABOUT_THE_STREAM):
             self._said(frame)
             return
         place = frame.place if isinstance(frame, Passed) else place_of(frame)

@@ -10,7 +10,7 @@ from firehose_backfill import metrics
 from firehose_backfill.gaps import Place
 from firehose_backfill.selection import Selection
 from headwater.errors import InvalidInputError
-from headwater.frame_reader import parse_frame, peek_repo
+from headwater.frame_reader import parse_frame, parse_frame_of, peek_repo
 from headwater.frames import (
     AccountEvent,
     AccountFrame,
@@ -72,7 +72,7 @@ class FrameIntake:
             if counter is not None:
                 counter.inc()
                 return self._passed(message, look)
-        frame = parse_frame(message)
+        frame = parse_frame_of(did, message)
         self._counters.get(type(frame), self._unknown).inc()
         return frame
 

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from firehose_backfill.inversion import check_written, leads_back
 from firehose_backfill.rows import RefusedRecord, commit_rows
-from headwater.blocks import MemoryBlocks
+from headwater.blocks import FrameBlocks
 from headwater.bus.messages import LiveCommit
 from headwater.car import CarLimits, read_car
 from headwater.cid import cid_text
@@ -108,13 +108,13 @@ def verify_sync(frame: SyncFrame, key: PublicKey, now_us: int) -> VerifiedSync:
     return VerifiedSync(frame.did, frame.rev, cid_text(commit.data), frame.seq)
 
 
-def _read_blocks(car: bytes) -> tuple[bytes, MemoryBlocks]:
+def _read_blocks(car: bytes) -> tuple[bytes, FrameBlocks]:
     root, pairs = read_car(car, _LIMITS)
-    return root, MemoryBlocks(pairs)
+    return root, FrameBlocks(pairs)
 
 
 def _signed_commit(
-    blocks: MemoryBlocks, root: bytes, frame: CommitFrame | SyncFrame, key: PublicKey, now_us: int
+    blocks: FrameBlocks, root: bytes, frame: CommitFrame | SyncFrame, key: PublicKey, now_us: int
 ) -> Commit:
     """The commit, which has to be the frame's account's, of the frame's rev, and signed."""
     commit = parse_commit(blocks.get(root))
