@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from headwater.bus.messages import LiveAccount
-from headwater.bus.queries import FollowedQuery, Standing, StandingsQuery
+from headwater.bus.queries import FollowedQuery, RepoStatesQuery, Standing, StandingsQuery
 from indexer.answers import Answers
 from indexer.database import Database
 from indexer.live import write_events
@@ -40,6 +40,22 @@ async def test_who_is_known_and_who_is_followed(tables: asyncpg.Connection, data
         Standing(did=B, status="deactivated", followed=True),
         Standing(did=C, status="active", followed=False),
     ]
+
+
+@pytest.mark.parametrize("track", list(Track))
+async def test_repos_are_followed_from_the_question_before_their_snapshots_on(
+    tables: asyncpg.Connection, database_url: str, track: Track
+) -> None:
+    followed = "SELECT did, tracked_from FROM repo WHERE tracked_from IS NOT NULL ORDER BY did"
+    before = [tuple(row) for row in await tables.fetch(followed)]
+    database = Database(database_url, "answers")
+    answer = await Answers(database, track).repo_states(RepoStatesQuery(dids=[NOBODY, C, A, NOBODY, C.upper(), A, C]))
+    await database.close()
+    assert {state.did for state in answer.states} == {A, C, NOBODY, C.upper()}
+    after = [tuple(row) for row in await tables.fetch(followed)]
+    assert [row for row in after if row in before] == before, "nothing is followed anew"
+    new = {C, NOBODY, C.upper()} if track is Track.BACKFILLED else set()
+    assert {did for did, _ in after} == {A, B} | new
 
 
 async def test_the_active_accounts_that_are_followed_by_pages(tables: asyncpg.Connection, database_url: str) -> None:
