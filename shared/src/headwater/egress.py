@@ -11,6 +11,7 @@ import ipaddress
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from yarl import URL
 
@@ -37,6 +38,7 @@ _IPV4_PRIVATE = tuple(ipaddress.IPv4Network(n) for n in ("10.0.0.0/8", "172.16.0
 _IPV6_UNIQUE_LOCAL = ipaddress.IPv6Network("fc00::/7")
 
 _DEFAULT_PORTS = frozenset({443, 80})
+_MAX_IP = len("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255")
 _ANY_PORT = frozenset(range(1, 65536))
 
 
@@ -150,8 +152,14 @@ def _is_ip_literal(host: str) -> bool:
 
 
 def _parse_ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    if "%" in text:  # a zone names an interface of this machine
+    if len(text) > _MAX_IP or "%" in text:  # a zone names an interface of this machine
         return None
+    return _parse_short_ip(text)
+
+
+# Every request asks several times, and mostly about the same hosts.
+@lru_cache(4_096)
+def _parse_short_ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         return ipaddress.ip_address(text)
     except ValueError:
