@@ -10,7 +10,7 @@ import pytest
 
 from headwater.errors import InvariantError
 from indexer.migrate import Migration, migrations
-from indexer.statements import SQL, load_statements
+from indexer.statements import SQL, load_statements, together
 
 SOURCE = Path(str(files("indexer")))
 
@@ -52,6 +52,20 @@ def test_few_rows_are_merged_by_the_rules_of_many() -> None:
     """One rule in two statements, which differ in where the rows come from."""
     few, many = (SQL[name].partition("WHERE NOT EXISTS")[2] for name in ("merge_few", "merge_staged"))
     assert few == many != ""
+
+
+def test_statements_together_keep_their_parameters_apart() -> None:
+    statements = {
+        "one": "-- One: $1 and $2.\nDELETE FROM a WHERE b = $1 AND c = $2;",
+        "two": "-- Two.\nDELETE FROM d WHERE e = $1;",
+        "many": "UPDATE f SET g = $10, h = $1;",
+    }
+    text = together(statements, "one", "two", "many")
+    assert "DELETE FROM a WHERE b = $1 AND c = $2" in text
+    assert "DELETE FROM d WHERE e = $3" in text
+    assert "UPDATE f SET g = $13, h = $4;" in text
+    assert text.startswith("WITH one AS (")
+    assert text.count(";") == 1
 
 
 def test_a_statement_without_a_comment_is_refused(tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ from indexer.purge import keep_purging
 from indexer.records import Records
 from indexer.resync import Resyncs
 from indexer.retention import keep_forgetting
+from indexer.right_of_way import RightOfWay
 from indexer.settings import IndexerSettings
 
 log = logging.getLogger("indexer")
@@ -129,14 +130,15 @@ async def _work(
     wanted = owned_partitions(settings.worker_id, settings.worker_count)
     ownership = Ownership(databases["locks"], wanted, readiness)
     track = settings.track
+    way = RightOfWay()
     live = live_lane.LiveWriter(databases["live"], dead, track=track)
-    replay = live_lane.LiveWriter(databases["replay"], dead, replayed=True, track=track)
+    replay = live_lane.LiveWriter(databases["replay"], dead, replayed=True, track=track, pause=way.give)
     jobs = JobStore(await js.key_value(BUCKET_JOBS))
-    backfill = backfill_lane.BackfillWriter(databases["backfill"], jobs, dead, track)
+    backfill = backfill_lane.BackfillWriter(databases["backfill"], jobs, dead, track, way.give)
     firehose = FirehoseStore(await js.key_value(BUCKET_CONTROL), await js.key_value(BUCKET_FIREHOSE))
     resyncs = Resyncs(databases["resync"], js, firehose)
     lanes = (
-        Lane(_live_config(settings, live), client, ownership, dead),
+        Lane(_live_config(settings, live, way), client, ownership, dead),
         Lane(_replay_config(settings, replay), client, ownership, dead),
         Lane(_backfill_config(settings, backfill), client, ownership, dead),
     )
@@ -167,7 +169,7 @@ async def _migrate(database: Database, readiness: Readiness) -> None:
             return
 
 
-def _live_config(settings: IndexerSettings, writer: live_lane.LiveWriter) -> LaneConfig[LiveBatch]:
+def _live_config(settings: IndexerSettings, writer: live_lane.LiveWriter, way: RightOfWay) -> LaneConfig[LiveBatch]:
     return LaneConfig(
         name="live",
         stream=STREAM_LIVE,
@@ -177,6 +179,8 @@ def _live_config(settings: IndexerSettings, writer: live_lane.LiveWriter) -> Lan
         write=writer.write,
         group_rows=settings.headwater_indexer_group_rows,
         held_bytes=settings.headwater_indexer_live_bytes,
+        begun=way.take,
+        idle=way.leave,
     )
 
 

@@ -17,6 +17,7 @@ from indexer.dead_letters import DeadLetters, RefusedRecord
 from indexer.isolate import refused_rows
 from indexer.lane import Delivery
 from indexer.progress import Progress
+from indexer.right_of_way import Pause, one_turn
 from indexer.snapshots import EndContext, Group, Refused, Result, write_snapshots
 from indexer.state import Track
 
@@ -34,8 +35,16 @@ def weight(message: BackfillMessage) -> int:
 class BackfillWriter:
     """Writes groups of the backfill lane and tells what came of them."""
 
-    def __init__(self, database: Database, jobs: JobStore, dead: DeadLetters, track: Track = Track.ALL) -> None:
+    def __init__(
+        self,
+        database: Database,
+        jobs: JobStore,
+        dead: DeadLetters,
+        track: Track = Track.ALL,
+        pause: Pause = one_turn,
+    ) -> None:
         self._track = track
+        self._pause = pause
         self._database = database
         self._jobs = jobs
         self._progress = Progress(jobs)
@@ -48,7 +57,7 @@ class BackfillWriter:
         messages = [delivery.message for delivery in deliveries]
         try:
             with translated():
-                result = await write_snapshots(connection, Group(messages, ends), self._track)
+                result = await write_snapshots(connection, Group(messages, ends, pause=self._pause), self._track)
         except InvalidInputError:
             return [await self._write_alone(connection, delivery, ends) for delivery in deliveries]
         await self._tell(result)

@@ -33,6 +33,10 @@ M = TypeVar("M")
 _ASKED_AT_ONCE = 4
 
 
+def _nobody() -> None:
+    """Who hears of a lane that nobody waits for."""
+
+
 @dataclass(frozen=True)
 class Delivery(Generic[M]):
     """A message as it came: decoded, and what is needed to settle it. ``rows`` is its weight in a transaction."""
@@ -54,7 +58,8 @@ class LaneConfig(Generic[M]):
 
     ``linger_seconds`` is how long a group that is not full waits for more: many small repos then share a transaction.
     ``write`` writes a group in a transaction and answers for each delivery None (done) or the seconds after which it
-    shall come again. It raises TransientError when nothing can be written at the moment.
+    shall come again. It raises TransientError when nothing can be written at the moment. ``begun`` hears of each group
+    before it is written, ``idle`` when none is left.
     """
 
     name: str
@@ -66,6 +71,8 @@ class LaneConfig(Generic[M]):
     group_rows: int
     held_bytes: int
     linger_seconds: float = 0.0
+    begun: Callable[[], None] = _nobody
+    idle: Callable[[], None] = _nobody
 
 
 class Lane(Generic[M]):
@@ -142,8 +149,10 @@ class Lane(Generic[M]):
             if self._config.linger_seconds and sum(d.rows for d in self._waiting) < self._config.group_rows:
                 await asyncio.sleep(self._config.linger_seconds)
             while self._waiting:
+                self._config.begun()
                 self._writing = self._next_group()
                 await self._write_group()
+            self._config.idle()
 
     def _next_group(self) -> list[Delivery[M]]:
         group: list[Delivery[M]] = []

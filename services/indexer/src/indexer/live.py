@@ -10,20 +10,26 @@ import msgspec
 from headwater.bus.messages import LiveAccount, LiveCommit, LiveEvent, LiveIdentity, LiveSync
 from headwater.clock import now_us
 from indexer.account_rules import follow_account, follow_identity
-from indexer.batch import fold, keys_beside, picked, rows_beside
+from indexer.batch import Fold, fold, keys_beside, picked, rows_beside
 from indexer.repos import lock_followed, save_repos
+from indexer.right_of_way import Pause, one_turn
 from indexer.rules import beside_scope, is_deferred, is_late, is_void
 from indexer.state import Repo, Track
 from indexer.statements import SQL
 from indexer.sync_rules import Desync, desynchronize, follow_broken, follow_commit, follow_sync
-from indexer.table import delete_rows, merge_rows
+from indexer.table import FEW_ROWS, delete_rows, merge_rows, write_few
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(LiveCommit)
 
 
 async def write_events(
-    connection: asyncpg.Connection, events: Sequence[LiveEvent], *, replayed: bool = False, track: Track = Track.ALL
+    connection: asyncpg.Connection,
+    events: Sequence[LiveEvent],
+    *,
+    replayed: bool = False,
+    track: Track = Track.ALL,
+    pause: Pause = one_turn,
 ) -> int:
     """Write a group of events, of any repos and in any order; returns how many records and deletes were applied.
 
@@ -38,9 +44,14 @@ async def write_events(
             course.follow(event)
         if course.deleted:
             await connection.execute(SQL["forget_deferred"], course.deleted)
-        written = await apply_commits(connection, repos, course.commits)
-        await save_repos(connection, repos.values())
-    return written
+        counting = await _counting(connection, repos, course.commits)
+        folded, late = fold(counting), _late(repos, counting)
+        if late or len(folded.puts) > FEW_ROWS:
+            await _write(connection, repos, folded, late, pause)
+            await save_repos(connection, repos.values())
+        else:
+            await write_few(connection, folded, repos.values())
+    return len(folded.puts) + len(folded.deletes)
 
 
 class _Course:
@@ -75,10 +86,10 @@ class _Course:
             follow_broken(repo, event, now)
 
 
-async def apply_commits(
+async def _counting(
     connection: asyncpg.Connection, repos: Mapping[str, Repo], commits: Sequence[LiveCommit]
-) -> int:
-    """Write or defer the records of each commit as its locked repo says; returns how many were applied.
+) -> list[LiveCommit]:
+    """Of commits, what their locked repos say is to be written now; what has to wait is deferred.
 
     A commit older than others that came before counts as well: the highest rev of a key wins. Of one that is older than
     a snapshot with a cutoff only what is not in its scope counts, and then the repo is out of step: whether the
@@ -91,13 +102,24 @@ async def apply_commits(
     applied = [c for c in commits if not is_deferred(repos[c.did], c.rev)]
     for commit in applied:
         repos[commit.did].written_by_other()
-    counting = [_what_counts(repos[commit.did], commit) for commit in applied]
-    folded = fold(counting)
+    return [_what_counts(repos[commit.did], commit) for commit in applied]
+
+
+async def _write(
+    connection: asyncpg.Connection,
+    repos: Mapping[str, Repo],
+    folded: Fold,
+    late: Sequence[LiveCommit],
+    pause: Pause = one_turn,
+) -> None:
     if folded.puts:
-        await merge_rows(connection, folded.puts)
+        await merge_rows(connection, folded.puts, pause)
     await delete_rows(connection, folded.deletes)
-    await _note_late(connection, repos, [c for c in counting if c.put and is_late(repos[c.did], c.rev)])
-    return len(folded.puts) + len(folded.deletes)
+    await _note_late(connection, repos, late)
+
+
+def _late(repos: Mapping[str, Repo], commits: Sequence[LiveCommit]) -> list[LiveCommit]:
+    return [c for c in commits if c.put and is_late(repos[c.did], c.rev)]
 
 
 def _what_counts(repo: Repo, commit: LiveCommit) -> LiveCommit:
@@ -129,4 +151,5 @@ async def release_deferred(connection: asyncpg.Connection, repos: Mapping[str, R
     if rows:
         await connection.execute(SQL["empty_staged"])
         commits = [_decoder.decode(row["payload"]) for row in rows]
-        await apply_commits(connection, repos, [c for c in commits if not is_void(repos[c.did], c.rev)])
+        counting = await _counting(connection, repos, [c for c in commits if not is_void(repos[c.did], c.rev)])
+        await _write(connection, repos, fold(counting), _late(repos, counting))

@@ -16,6 +16,7 @@ from indexer.dead_letters import DeadLetters, RefusedRecord
 from indexer.isolate import refused_rows
 from indexer.lane import Delivery
 from indexer.live import write_events
+from indexer.right_of_way import Pause, one_turn
 from indexer.state import Track
 
 
@@ -28,12 +29,19 @@ class LiveWriter:
     """Writes groups of events; ``replayed``: they are of the relay's past."""
 
     def __init__(
-        self, database: Database, dead: DeadLetters, *, replayed: bool = False, track: Track = Track.ALL
+        self,
+        database: Database,
+        dead: DeadLetters,
+        *,
+        replayed: bool = False,
+        track: Track = Track.ALL,
+        pause: Pause = one_turn,
     ) -> None:
         self._database = database
         self._dead = dead
         self._replayed = replayed
         self._track = track
+        self._pause = pause
 
     async def write(self, deliveries: Sequence[Delivery[LiveBatch]]) -> Sequence[float | None]:
         """Write a group. Raises TransientError when nothing can be written at the moment."""
@@ -66,7 +74,9 @@ class LiveWriter:
 
     async def _write(self, connection: asyncpg.Connection, events: Sequence[LiveEvent]) -> None:
         with translated():
-            written = await write_events(connection, events, replayed=self._replayed, track=self._track)
+            written = await write_events(
+                connection, events, replayed=self._replayed, track=self._track, pause=self._pause
+            )
         metrics.ROWS_WRITTEN.labels("replay" if self._replayed else "live", "merge").inc(written)
 
 

@@ -9,6 +9,7 @@ import asyncpg
 
 from headwater.bus.messages import Keys, Rows, SnapshotBatch
 from indexer.batch import KeyAt, Row, compare, picked, rows_of, runs
+from indexer.right_of_way import Pause
 from indexer.table import bump_rows, delete_rows, merge_rows, stored_keys
 
 
@@ -42,10 +43,10 @@ class Merge:
         pairs = zip(keys.collection, keys.rkey, strict=True)
         self._deletes += [KeyAt(batch.did, collection, rkey, batch.rev) for collection, rkey in pairs]
 
-    async def write(self, connection: asyncpg.Connection) -> int:
+    async def write(self, connection: asyncpg.Connection, pause: Pause) -> int:
         """Write it; returns how many rows were sent."""
         if self._rows:
-            await merge_rows(connection, chain.from_iterable(self._rows))
+            await merge_rows(connection, chain.from_iterable(self._rows), pause)
         await bump_rows(connection, self._bumps)
         await delete_rows(connection, self._deletes)
         return self._count

@@ -44,7 +44,12 @@ async def lock_followed(connection: asyncpg.Connection, dids: Collection[str], t
 
 async def save_repos(connection: asyncpg.Connection, repos: Iterable[Repo]) -> None:
     """Write back what was decided about locked repos."""
-    await connection.execute(SQL["save_repos"], _encoder.encode(list(repos)).decode())
+    await connection.execute(SQL["save_repos"], encoded(repos))
+
+
+def encoded(repos: Iterable[Repo]) -> str:
+    """Repos as ``save_repos`` takes them."""
+    return _encoder.encode(list(repos)).decode()
 
 
 async def load_jobs(

@@ -16,6 +16,7 @@ from indexer.live import release_deferred
 from indexer.merge import Merge
 from indexer.purge import purge_rest
 from indexer.repos import load_jobs, lock_repos, save_jobs, save_repos
+from indexer.right_of_way import Pause, one_turn
 from indexer.rules import Fate, admit, complete, conclude, give_up
 from indexer.state import Job, Repo, Track
 from indexer.statements import SQL
@@ -51,6 +52,7 @@ class Group:
     messages: Sequence[BackfillMessage]
     ends: Mapping[str, EndContext] = field(default_factory=dict)
     refused: Mapping[int, Refused] = field(default_factory=dict)
+    pause: Pause = one_turn
 
 
 @dataclass
@@ -141,8 +143,8 @@ class _Transaction:
             rests = joined([put, *beyond] if batch.whole and not fresh else beyond)
             kept.append((batch.job, batch.attempt, batch.batch, rests.collection, rests.rkey))
         if copied:
-            await copy_rows(self._connection, chain.from_iterable(copied))
-        self._result.merged = await merge.write(self._connection)
+            await copy_rows(self._connection, chain.from_iterable(copied), self._group.pause)
+        self._result.merged = await merge.write(self._connection, self._group.pause)
         if kept:
             self._kept = {job_id for job_id, *_ in kept}
             columns = ("job_id", "attempt", "batch", "collection", "rkey")

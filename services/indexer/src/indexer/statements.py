@@ -6,12 +6,15 @@ and what its parameters are.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from types import MappingProxyType
 
 from headwater.errors import InvariantError
+
+_PARAMETER = re.compile(r"\$(\d+)")
 
 
 def load_statements(folder: Traversable) -> Mapping[str, str]:
@@ -28,6 +31,26 @@ def load_statements(folder: Traversable) -> Mapping[str, str]:
             raise InvariantError(f"{file.name} holds no statement")
         found[name] = text
     return MappingProxyType(found)
+
+
+def together(statements: Mapping[str, str], *names: str) -> str:
+    """Several of the statements as one, so that they cost one round trip; their parameters follow one another.
+
+    None sees what another one does (https://www.postgresql.org/docs/current/queries-with.html#QUERIES-WITH-MODIFYING),
+    so this is for statements that touch different rows. Each is one command without a WITH of its own.
+    """
+    parts: list[str] = []
+    taken = 0
+    for name in names:
+        text = statements[name].rstrip(";")
+        numbers = [int(number) for number in _PARAMETER.findall(text)]
+        for number in sorted(set(numbers), reverse=True):
+            text = re.sub(rf"\${number}\b", f"${number + taken}", text)
+        parts.append(text)
+        taken += max(numbers, default=0)
+    *first, last = parts
+    ahead = ",\n".join(f"{name} AS (\n{part}\n)" for name, part in zip(names, first, strict=False))
+    return f"WITH {ahead}\n{last};"
 
 
 SQL = load_statements(files("indexer").joinpath("sql"))
