@@ -34,6 +34,8 @@ _SETTINGS = {
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "max_wal_size": "4GB",
+    # Files of the log are used again up to this; a new one is first filled with zeros, and all commits wait for that.
+    "min_wal_size": "1GB",
     "checkpoint_timeout": "15min",
     "jit": "off",
     "timezone": "UTC",
