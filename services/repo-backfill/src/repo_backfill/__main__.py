@@ -11,7 +11,7 @@ from headwater.settings import load_settings
 from repo_backfill.app import build
 from repo_backfill.settings import RepoBackfillSettings
 
-_NICE = 10
+_NICE = 19
 """History can wait for live events: a large repo would otherwise keep every core from those that carry them."""
 
 
