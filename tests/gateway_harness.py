@@ -35,6 +35,18 @@ GATEWAY_DID = "did:web:gateway.test"
 PROBLEM = "application/problem+json"
 
 
+def problem(response: httpx.Response, status: int, reason: str) -> dict[str, Any]:
+    """The problem document of an answer, which has to be a whole one (RFC 9457)."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == PROBLEM
+    document: dict[str, Any] = response.json()
+    assert document["status"] == status
+    assert document["reason"] == reason
+    assert document["title"]
+    assert document["detail"]
+    return document
+
+
 @dataclass
 class RunningGateway:
     """A gateway, a client for it, and what its tokens are."""

@@ -18,7 +18,16 @@ from nats.js.errors import NotFoundError
 from api_gateway.abandoned_cars import remove_abandoned
 from api_gateway.auth.operator import FILE_NAME
 from api_gateway.bus import Bus
-from gateway_harness import PROBLEM, Bystander, RunningGateway, bystander, events, running_gateway, until, worker
+from gateway_harness import (
+    Bystander,
+    RunningGateway,
+    bystander,
+    events,
+    problem,
+    running_gateway,
+    until,
+    worker,
+)
 from headwater.bus.jobs import FetchPart, FetchState, IndexPart, IndexState
 from headwater.bus.streams import BUCKET_CONTROL, BUCKET_CURSORS, BUCKET_WORKERS, OBJECTS_IMPORTS
 from headwater.errors import Reason
@@ -57,14 +66,6 @@ async def post(gateway: RunningGateway, path: str, **arguments: object) -> httpx
 
 async def get(gateway: RunningGateway, path: str) -> httpx.Response:
     return await gateway.client.get(f"/api/admin/{path}", headers=gateway.operator)
-
-
-def problem(response: httpx.Response, status: int, reason: str) -> dict[str, object]:
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == PROBLEM
-    document: dict[str, object] = response.json()
-    assert document["reason"] == reason
-    return document
 
 
 async def test_an_account_is_named_by_did_or_handle(gateway: RunningGateway, bus: Bystander, world: World) -> None:

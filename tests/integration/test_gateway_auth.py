@@ -16,7 +16,7 @@ import pytest
 
 from api_gateway.auth.methods import Method
 from api_gateway.auth.operator import FILE_NAME
-from gateway_harness import GATEWAY_DID, PROBLEM, Bystander, RunningGateway, bearer, bystander, running_gateway
+from gateway_harness import GATEWAY_DID, PROBLEM, Bystander, RunningGateway, bearer, running_gateway
 from simulator.keys import K256Key
 from simulator.world import World
 
@@ -29,19 +29,6 @@ async def world() -> AsyncIterator[World]:
     world.add_account(method="web")
     async with world:
         yield world
-
-
-@pytest.fixture
-async def gateway(nats_url: str, world: World, tmp_path: Path) -> AsyncIterator[RunningGateway]:
-    async with running_gateway(nats_url, world.plc.url, tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-async def bus(nats_url: str, gateway: RunningGateway) -> AsyncIterator[Bystander]:
-    async with bystander(nats_url) as client:
-        await client.answer_as_indexer()
-        yield client
 
 
 async def stats(gateway: RunningGateway, headers: dict[str, str]) -> httpx.Response:

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from nats.aio.msg import Msg
 
-from gateway_harness import PROBLEM, Bystander, RunningGateway, bystander, running_gateway
+from gateway_harness import Bystander, RunningGateway, bystander, problem, running_gateway
 from headwater.bus.dead_letters import KEPT_BYTES, keep_dead_letter
 from headwater.bus.jobs import BackfillRequest
 from headwater.bus.queries import AccountQuery, FetchAnewAsked
@@ -49,14 +49,6 @@ async def listed(gateway: RunningGateway, query: str = "") -> dict[str, Any]:
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
     return found
-
-
-def problem(answer: httpx.Response, status: int, reason: str) -> dict[str, Any]:
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == PROBLEM
-    document: dict[str, Any] = answer.json()
-    assert document["reason"] == reason
-    return document
 
 
 async def keep(bus: Bystander, kind: str, reason: Reason, payload: bytes, headers: dict[str, str]) -> None:
