@@ -17,11 +17,11 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
 from e2e.accounts import shown_counts
 from e2e.command import run
-from e2e.web import person, require_chromium, running_browser
+from e2e.web import person
 from servers import scratch_directory
 
 ROOT = Path(__file__).parents[2]
@@ -113,9 +113,8 @@ async def test_the_story_is_told_and_true(demo: Demo) -> None:
             await asyncio.sleep(1)
 
 
-async def test_a_newcomer_logs_in_and_gets_their_history(demo: Demo) -> None:
-    require_chromium()
-    async with running_browser() as browser, person(browser, demo) as newcomer:
+async def test_a_newcomer_logs_in_and_gets_their_history(demo: Demo, browser: Browser) -> None:
+    async with person(browser, demo) as newcomer:
         page = newcomer.page
         await page.goto(f"{demo.gateway_url}/user")
         await page.get_by_label("Your handle").fill(demo.handle)
@@ -138,11 +137,10 @@ async def test_a_newcomer_logs_in_and_gets_their_history(demo: Demo) -> None:
         assert sum(shown.values()) == sum(held.values()) >= RECORDS
 
 
-async def test_an_operator_logs_in_with_the_token_that_the_demo_names(demo: Demo) -> None:
+async def test_an_operator_logs_in_with_the_token_that_the_demo_names(demo: Demo, browser: Browser) -> None:
     token = Path(demo.told(r"token in +(\S+)$"))
     assert await asyncio.to_thread(lambda: token.stat().st_mode & 0o777) == 0o600
-    require_chromium()
-    async with running_browser() as browser, person(browser, demo) as operator:
+    async with person(browser, demo) as operator:
         await operator.page.goto(demo.told(r"^operators +(\S+)$"))
         await operator.page.get_by_label("The operators' token").fill(
             (await asyncio.to_thread(token.read_text)).strip()
@@ -151,9 +149,8 @@ async def test_an_operator_logs_in_with_the_token_that_the_demo_names(demo: Demo
         await operator.page.get_by_role("heading", name="Overview").wait_for()
 
 
-async def test_who_says_no_at_the_simulated_pds_is_not_logged_in(demo: Demo) -> None:
-    require_chromium()
-    async with running_browser() as browser, person(browser, demo) as newcomer:
+async def test_who_says_no_at_the_simulated_pds_is_not_logged_in(demo: Demo, browser: Browser) -> None:
+    async with person(browser, demo) as newcomer:
         page = newcomer.page
         await page.goto(f"{demo.gateway_url}/user")
         await page.get_by_label("Your handle").fill(demo.handle)

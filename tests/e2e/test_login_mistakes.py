@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import httpx
@@ -13,7 +13,7 @@ from playwright.async_api import Browser, Page, Request, Route, expect
 from e2e.accounts import new_account
 from e2e.real_network import PASSWORD, Account, RealNetwork
 from e2e.running_stack import GATEWAY_DID, RunningStack, running_stack
-from e2e.web import Person, person, require_chromium, running_browser
+from e2e.web import Person, person, require_chromium
 
 NOBODY = "did:plc:" + "c" * 24
 
@@ -26,12 +26,6 @@ def stack(_real_servers: dict[str, str]) -> Iterator[RunningStack]:
         _real_servers["plc_url"], HANDLE_RESOLVER_URL=_real_servers["pds_url"], HEADWATER_LOG_LEVEL="debug"
     ) as running:
         yield running
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with running_browser() as browser:
-        yield browser
 
 
 class Secrets:

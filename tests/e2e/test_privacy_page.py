@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from e2e.gateway_client import GatewayClient, open_gateway
 from e2e.real_network import Account, RealNetwork
 from e2e.running_stack import RunningStack, running_stack
 from e2e.table import open_database, rows_of
-from e2e.web import Person, person, require_chromium, running_browser
+from e2e.web import Person, person, require_chromium
 
 DECLARATION = "app.bsky.actor.contentVisibilityDeclaration"
 PROCESSES = ("api-gateway.0", "indexer.0", "repo-backfill.0", "firehose-backfill.0", "nats", "postgres")
@@ -34,12 +34,6 @@ def stack(_real_servers: dict[str, str]) -> Iterator[RunningStack]:
         HEADWATER_COOLDOWN_SECONDS="0",
     ) as running:
         yield running
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with running_browser() as browser:
-        yield browser
 
 
 class Home:
