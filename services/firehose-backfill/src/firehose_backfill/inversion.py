@@ -3,7 +3,9 @@
 A commit's frame carries the nodes along the paths of the changed keys and of their neighbours
 (https://atproto.com/specs/sync#commit-validation). Undoing every operation on this part of the tree gives the root
 that the tree had before. When that is the root we know, the operations are the whole difference, none hidden and none
-made up, and the new tree is as sound as the old one: whatever an unsound node had changed would show in the root.
+made up: whatever else a node had changed would show in the root. Whether it is the root we know is the indexer's to say
+(``headwater.chain``). That a host keeps its tree sound where no frame shows it, and that the first root heard of a repo
+is that of a sound tree, only a walk over a whole snapshot says (``headwater.mst``).
 """
 
 from __future__ import annotations
