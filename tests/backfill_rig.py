@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ from nats.js import JetStreamContext
 
 from headwater.bus.job_store import JobStore
 from headwater.bus.jobs import BackfillRequest, CancelPart, IndexPart, IndexState, JobState, JobStatus
-from headwater.bus.messages import Outcome, SnapshotBatch, SnapshotEnd, batch_of, decode_backfill
+from headwater.bus.messages import BackfillMessage, Outcome, SnapshotBatch, SnapshotEnd, batch_of, decode_backfill
 from headwater.bus.queries import RepoState, RepoStates, RepoStatesQuery
-from headwater.bus.streams import BUCKET_CONTROL, BUCKET_JOBS, STREAM_REQUESTS, apply_topology
+from headwater.bus.streams import BUCKET_CONTROL, BUCKET_JOBS, STREAM_BACKFILL, STREAM_REQUESTS, apply_topology
 from headwater.bus.subjects import RECORDS_BACKFILL, REPO_STATES, RequestLane, request_subject
 from headwater.clock import DAY_US, now_us
 from headwater.health import Readiness
@@ -44,6 +44,12 @@ class Seen:
 
     batches: dict[tuple[int, int], SnapshotBatch] = field(default_factory=dict)
     ends: list[SnapshotEnd] = field(default_factory=list)
+
+    def add(self, part: BackfillMessage) -> None:
+        if (batch := batch_of(part)) is not None:
+            self.batches[batch.attempt, batch.batch] = batch
+        if isinstance(part, SnapshotEnd):
+            self.ends.append(part)
 
     def rows(self, attempt: int | None = None) -> dict[tuple[str, str], tuple[str, Any]]:
         """(collection, rkey) -> (cid, value) of the records in scope, of the last attempt unless another is named."""
@@ -89,13 +95,8 @@ class StandIn:
 
     async def _take(self, message: Msg) -> None:
         part = decode_backfill(message.data)
-        seen = self.seen.setdefault(part.job, Seen())
-        if (batch := batch_of(part)) is not None:
-            seen.batches[batch.attempt, batch.batch] = batch
-        if isinstance(part, SnapshotBatch):
-            return
-        seen.ends.append(part)
-        if self.ending:
+        self.seen.setdefault(part.job, Seen()).add(part)
+        if self.ending and isinstance(part, SnapshotEnd):
             await self.end(part)
 
     async def end(self, end: SnapshotEnd) -> None:
@@ -189,7 +190,29 @@ class Rig:
         return False
 
     def seen(self, job_id: str) -> Seen:
+        """What the stand-in has heard. It hears nothing while its connection is lost."""
         return self.indexer.seen.get(job_id, Seen())
+
+    async def end_kept(self, job_id: str) -> Seen:
+        """Wait until the stream holds a job's end, and answer it, since the stand-in may not have heard it."""
+        for _ in range(600):
+            with suppress(nats.errors.Error, OSError):  # NATS is away: that may be what is tested
+                kept = await self.kept(job_id)
+                if kept.ends:
+                    await self.indexer.end(kept.ends[-1])
+                    return kept
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"no end of {job_id} in the stream")
+
+    async def kept(self, job_id: str) -> Seen:
+        """What the stream holds for a job: the stand-in takes nothing out of it."""
+        kept = Seen()
+        state = (await self.js.stream_info(STREAM_BACKFILL)).state
+        for seq in range(max(1, state.first_seq), state.last_seq + 1):
+            part = decode_backfill((await self.js.get_msg(STREAM_BACKFILL, seq)).data or b"")
+            if part.job == job_id:
+                kept.add(part)
+        return kept
 
 
 @asynccontextmanager
