@@ -73,7 +73,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
         await control.start()
         print(json.dumps(world.describe() | {"control_url": control.url}), flush=True)
         await stopped.wait()
-        await control.stop()
+        await control.close()
 
 
 if __name__ == "__main__":

@@ -176,8 +176,8 @@ async def serve(arguments: argparse.Namespace) -> None:
     numbers = {"frames": len(load), "accounts": len(load.accounts), "bytes": load.ends[-1] if load.ends else 0}
     print(json.dumps(urls | numbers), flush=True)
     await stopped.wait()
-    await relay.stop()
-    await plc.stop()
+    await relay.close()
+    await plc.close()
 
 
 if __name__ == "__main__":

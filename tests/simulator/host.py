@@ -37,7 +37,7 @@ class Traffic:
 
 
 class Host(ABC):
-    """A server that can be started, stopped and started again on the same port (0: any free one)."""
+    """A server that can be started, stopped and started again on the same port (0: any free one), until released."""
 
     def __init__(self, name: str, port: int = 0) -> None:
         self.name = name
@@ -73,14 +73,19 @@ class Host(ABC):
         await web.SockSite(self._runner, self._socket or _listener(self.port)).start()
 
     async def stop(self) -> None:
-        """Go down; connections break."""
+        """Go down; connections break, and new ones are refused. The port is kept: any client's could be the same."""
         if self._runner is not None:
             await self._runner.cleanup()
+            self._socket = _listener(self.port)
         self._runner = None
+
+    async def close(self) -> None:
+        """Go down for good."""
+        await self.stop()
         self.release()
 
     def release(self) -> None:
-        """Give back the port."""
+        """Give back the port of a host that is down."""
         if self._socket is not None:
             self._socket.close()
         self._socket = None
@@ -111,5 +116,9 @@ def as_file(path: Path, content_type: str) -> Reply:
 def _listener(port: int) -> socket.socket:
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
+    try:
+        listener.bind(("127.0.0.1", port))
+    except OSError:
+        listener.close()
+        raise
     return listener

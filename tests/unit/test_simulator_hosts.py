@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import socket
 from collections.abc import AsyncIterator
 from hashlib import sha256
 from pathlib import Path
@@ -316,6 +317,8 @@ async def test_a_host_goes_down_and_comes_back_on_its_port(alice: Account, clien
     await alice.host.stop()
     with pytest.raises(aiohttp.ClientConnectionError):
         await get_body(client, repo_url(alice))
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(("127.0.0.1", alice.host.port))
     await alice.host.start()
     assert await get_body(client, repo_url(alice)) == alice.car_bytes()
 

@@ -124,4 +124,4 @@ async def test_a_lever_pulled_wrongly_says_why(world: World, client: aiohttp.Cli
             assert response.status == 400
             assert (await response.json())["error"] == "KeyError"
     finally:
-        await control.stop()
+        await control.close()

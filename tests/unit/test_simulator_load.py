@@ -35,7 +35,7 @@ async def relay(load: LoadFile) -> AsyncIterator[LoadRelay]:
     relay = LoadRelay(load)
     await relay.start()
     yield relay
-    await relay.stop()
+    await relay.close()
 
 
 @pytest.fixture

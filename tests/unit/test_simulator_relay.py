@@ -359,4 +359,4 @@ async def test_the_firehoses_have_levers_for_other_processes(
         async with client.post(f"{control.url}/_sim/firehose", json={"of": "relay", "do": "dance"}) as response:
             assert response.status == 400
     finally:
-        await control.stop()
+        await control.close()
