@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field
 
+from convergence_rig import keys_for
 from headwater.bus.messages import (
-    Keys,
     LiveAccount,
     LiveBroken,
     LiveCommit,
@@ -52,10 +52,6 @@ def rows_of(state: State) -> Rows:
         subject=[None] * len(keys),
         record=[f'{{"value":{state[key]}}}' for key in keys],
     )
-
-
-def keys_of(keys: list[Key]) -> Keys:
-    return Keys(collection=[collection for collection, _ in keys], rkey=[rkey for _, rkey in keys])
 
 
 @dataclass
@@ -117,7 +113,7 @@ def _commit(made: History, step: int, kind: str, changes: dict[Key, bool]) -> No
             since=before.rev,
             prev_data=root_of(before.state),
             put=rows_of(put),
-            delete=keys_of(gone),
+            delete=keys_for(gone),
         )
     elif kind == "refused":
         happened = LiveBroken(did=made.did, seq=step, at_us=at_us, rev=rev, reason=Reason.COMMIT_TOO_BIG)

@@ -14,7 +14,7 @@ from api_gateway.auth.login_limits import PER_ADDRESS
 from api_gateway.auth.sessions import begin_session
 from api_gateway.bus import Bus
 from api_gateway.settings import GatewaySettings
-from gateway_harness import Bystander, RunningGateway, bystander, running_gateway
+from gateway_harness import Bystander, RunningGateway, running_gateway
 from headwater.bus.streams import BUCKET_SESSIONS
 from headwater.service import nats_broker
 
@@ -27,13 +27,6 @@ PAGE = {"Accept": "text/html", "Sec-Fetch-Site": "same-origin"}
 async def gateway(nats_url: str, tmp_path: Path) -> AsyncIterator[RunningGateway]:
     async with running_gateway(nats_url, NO_PLC, tmp_path) as running:
         yield running
-
-
-@pytest.fixture
-async def bus(nats_url: str, gateway: RunningGateway) -> AsyncIterator[Bystander]:
-    async with bystander(nats_url) as client:
-        await client.answer_as_indexer()
-        yield client
 
 
 @pytest.fixture

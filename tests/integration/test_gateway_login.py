@@ -12,7 +12,7 @@ import nats
 import pytest
 
 from api_gateway.auth.login_limits import PER_ACTOR
-from gateway_harness import Bystander, RunningGateway, bystander, running_gateway
+from gateway_harness import Bystander, RunningGateway, running_gateway
 from simulator import Account, Pds, World
 
 PAGE = {"Accept": "text/html", "Sec-Fetch-Site": "same-origin"}
@@ -46,13 +46,6 @@ async def gateway(
 ) -> AsyncIterator[RunningGateway]:
     async with running_gateway(nats_url, world.plc.url, tmp_path, handle_resolver_url=server.url) as running:
         yield running
-
-
-@pytest.fixture
-async def bus(nats_url: str, gateway: RunningGateway) -> AsyncIterator[Bystander]:
-    async with bystander(nats_url) as client:
-        await client.answer_as_indexer()
-        yield client
 
 
 class Browser:

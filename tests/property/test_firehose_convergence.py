@@ -21,6 +21,7 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
+from convergence_rig import keys_for
 from drawn_history import (
     KEYS,
     OLD,
@@ -30,7 +31,6 @@ from drawn_history import (
     State,
     created_at,
     history_of,
-    keys_of,
     root_of,
     rows_of,
     time_of,
@@ -257,7 +257,7 @@ def _snapshot(moment: Moment, ending: SnapshotEnd, size: int, *, held: bool) -> 
                 batch=number,
                 put=rows_of({key: moment.state[key] for key in part if key in scope}),
                 held=rows_of({key: moment.state[key] for key in outside if held}),
-                keys=keys_of([] if held else outside),
+                keys=keys_for([] if held else outside),
             )
         )
     complete = msgspec.structs.replace(

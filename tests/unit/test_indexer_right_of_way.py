@@ -7,12 +7,18 @@ import asyncio
 from indexer.right_of_way import RightOfWay
 
 
+async def giving(way: RightOfWay) -> asyncio.Task[None]:
+    """Somebody who gives way, after every other task had its turn."""
+    task = asyncio.create_task(way.give())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    return task
+
+
 async def test_rows_of_the_past_wait_until_no_live_event_is_under_way() -> None:
     way = RightOfWay(lambda: 0.0)
     way.take()
-    waiting = asyncio.create_task(way.give())
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    waiting = await giving(way)
     assert not waiting.done()
     way.leave()
     await asyncio.sleep(0)
@@ -33,14 +39,10 @@ async def test_a_group_that_takes_long_is_not_waited_for() -> None:
     way = RightOfWay(lambda: now)
     way.take()
     now = 1.0
-    waiting = asyncio.create_task(way.give())
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    waiting = await giving(way)
     assert waiting.done()
     way.take()
-    waiting = asyncio.create_task(way.give())
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    waiting = await giving(way)
     assert not waiting.done()
     way.leave()
     await waiting

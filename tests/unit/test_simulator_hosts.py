@@ -32,6 +32,7 @@ from simulator import (
     Write,
 )
 from simulator.dagcbor import cid_text
+from simulator_client import get_body, get_json
 
 TESTS = Path(__file__).resolve().parents[1]
 
@@ -57,16 +58,6 @@ def alice(world: World) -> Account:
 
 def repo_url(account: Account) -> str:
     return f"{account.host.url}/xrpc/com.atproto.sync.getRepo?did={account.did}"
-
-
-async def get_json(client: aiohttp.ClientSession, url: str, **headers: str) -> tuple[int, Any]:
-    async with client.get(url, headers=headers) as response:
-        return response.status, await response.json(content_type=None)
-
-
-async def get_body(client: aiohttp.ClientSession, url: str) -> bytes:
-    async with client.get(url) as response:
-        return await response.read()
 
 
 async def test_the_directory_serves_documents_and_forgets(

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,15 @@ import aiohttp
 import pytest
 
 from simulator import (
-    Account,
     World,
     dagcbor,
 )
 from simulator.control import ControlHost
 from simulator.dagcbor import cid_text
 from simulator.tid import tid_us
+from simulator_client import get_body, get_json
 
 TESTS = Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World]:
-    async with World(1, hosts=2) as running:
-        yield running
 
 
 @pytest.fixture
@@ -37,30 +32,22 @@ async def client() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-def repo_url(account: Account) -> str:
-    return f"{account.host.url}/xrpc/com.atproto.sync.getRepo?did={account.did}"
-
-
-async def get_json(client: aiohttp.ClientSession, url: str, **headers: str) -> tuple[int, Any]:
-    async with client.get(url, headers=headers) as response:
-        return response.status, await response.json(content_type=None)
-
-
-async def get_body(client: aiohttp.ClientSession, url: str) -> bytes:
-    async with client.get(url) as response:
-        return await response.read()
-
-
-async def test_the_levers_work_from_another_process(tmp_path: Path, client: aiohttp.ClientSession) -> None:
+@asynccontextmanager
+async def simulator(*arguments: str) -> AsyncIterator[dict[str, Any]]:
+    """A simulator in a process of its own, as it describes itself."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "simulator", "--accounts", "2", "--records", "30", "--hosts", "2", "--odd"),
-        cwd=TESTS,
-        stdout=asyncio.subprocess.PIPE,
+        sys.executable, "-m", "simulator", *arguments, cwd=TESTS, stdout=asyncio.subprocess.PIPE
     )
     try:
         assert process.stdout is not None
-        described = json.loads(await asyncio.wait_for(process.stdout.readline(), 60))
+        yield json.loads(await asyncio.wait_for(process.stdout.readline(), 60))
+    finally:
+        process.terminate()
+        assert await process.wait() == 0
+
+
+async def test_the_levers_work_from_another_process(tmp_path: Path, client: aiohttp.ClientSession) -> None:
+    async with simulator("--accounts", "2", "--records", "30", "--hosts", "2", "--odd") as described:
         assert len(described["accounts"]) == len(described["pds_urls"]) == 2
         did, base = described["accounts"][0]["did"], f"{described['control_url']}/_sim/"
         _, before = await get_json(client, f"{base}counts?did={did}")
@@ -82,21 +69,10 @@ async def test_the_levers_work_from_another_process(tmp_path: Path, client: aioh
         assert len(await get_body(client, repo)) > 1000
         _, seen = await get_json(client, f"{base}requests?pds=0")
         assert [request["params"] for request in seen] == [{"did": did}] * 2
-    finally:
-        process.terminate()
-        assert await process.wait() == 0
 
 
 async def test_a_world_to_be_looked_at_keeps_the_true_time(client: aiohttp.ClientSession) -> None:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "simulator", "--recent", "--live", "--quiet", "1", "--accounts", "1", "--records", "5"),
-        cwd=TESTS,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        assert process.stdout is not None
-        described = json.loads(await asyncio.wait_for(process.stdout.readline(), 60))
+    async with simulator("--recent", "--live", "--quiet", "1", "--accounts", "1", "--records", "5") as described:
         quiet, recent = (account["did"] for account in described["accounts"])
         commit = f"{described['pds_urls'][0]}/xrpc/com.atproto.sync.getLatestCommit?did="
 
@@ -111,17 +87,16 @@ async def test_a_world_to_be_looked_at_keeps_the_true_time(client: aiohttp.Clien
         async with client.post(lever, json={"did": quiet, "writes": [write]}) as response:
             assert response.status == 200
         assert await hours_ago(quiet) < 0.1
-    finally:
-        process.terminate()
-        assert await process.wait() == 0
 
 
-async def test_a_lever_pulled_wrongly_says_why(world: World, client: aiohttp.ClientSession) -> None:
-    control = ControlHost(world)
-    await control.start()
-    try:
-        async with client.post(f"{control.url}/_sim/write", json={"did": "did:plc:none", "writes": []}) as response:
-            assert response.status == 400
-            assert (await response.json())["error"] == "KeyError"
-    finally:
-        await control.close()
+async def test_a_lever_pulled_wrongly_says_why(client: aiohttp.ClientSession) -> None:
+    async with World(1) as world:
+        control = ControlHost(world)
+        await control.start()
+        wrong = {"did": "did:plc:none", "writes": []}
+        try:
+            async with client.post(f"{control.url}/_sim/write", json=wrong) as response:
+                assert response.status == 400
+                assert (await response.json())["error"] == "KeyError"
+        finally:
+            await control.close()

@@ -17,7 +17,7 @@ from indexer.rules import beside_scope, is_deferred, is_late, is_void
 from indexer.state import Repo, Track
 from indexer.statements import SQL
 from indexer.sync_rules import Desync, desynchronize, follow_broken, follow_commit, follow_sync
-from indexer.table import FEW_ROWS, delete_rows, merge_rows, write_few
+from indexer.table import are_few, delete_rows, merge_rows, write_few
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(LiveCommit)
@@ -46,7 +46,7 @@ async def write_events(
             await connection.execute(SQL["forget_deferred"], course.deleted)
         counting = await _counting(connection, repos, course.commits)
         folded, late = fold(counting), _late(repos, counting)
-        if late or len(folded.puts) > FEW_ROWS:
+        if late or not are_few(folded.puts):
             await _write(connection, repos, folded, late, pause)
             await save_repos(connection, repos.values())
         else:

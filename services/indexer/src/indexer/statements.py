@@ -43,14 +43,18 @@ def together(statements: Mapping[str, str], *names: str) -> str:
     taken = 0
     for name in names:
         text = statements[name].rstrip(";")
-        numbers = [int(number) for number in _PARAMETER.findall(text)]
-        for number in sorted(set(numbers), reverse=True):
-            text = re.sub(rf"\${number}\b", f"${number + taken}", text)
-        parts.append(text)
-        taken += max(numbers, default=0)
+        parts.append(_shifted(text, taken))
+        taken += max(map(int, _PARAMETER.findall(text)), default=0)
     *first, last = parts
     ahead = ",\n".join(f"{name} AS (\n{part}\n)" for name, part in zip(names, first, strict=False))
     return f"WITH {ahead}\n{last};"
+
+
+def _shifted(text: str, by: int) -> str:
+    def number(found: re.Match[str]) -> str:
+        return f"${int(found[1]) + by}"
+
+    return _PARAMETER.sub(number, text)
 
 
 SQL = load_statements(files("indexer").joinpath("sql"))

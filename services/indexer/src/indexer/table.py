@@ -20,6 +20,11 @@ _DELETE = together(SQL, "delete_rows", "leave_tombstones")
 _WRITE_FEW = together(SQL, "merge_few", "delete_rows", "leave_tombstones", "save_repos")
 
 
+def are_few(rows: Sequence[Row]) -> bool:
+    """Whether rows are better sent with a statement than by COPY."""
+    return len(rows) <= FEW_ROWS
+
+
 async def copy_rows(connection: asyncpg.Connection, rows: Iterable[Row], pause: Pause = one_turn) -> None:
     """COPY straight into the table, for repos that nobody has written to.
 
@@ -65,7 +70,7 @@ async def delete_rows(connection: asyncpg.Connection, keys: Sequence[KeyAt]) -> 
 
 
 async def write_few(connection: asyncpg.Connection, folded: Fold, repos: Iterable[Repo]) -> None:
-    """At most ``FEW_ROWS`` rows as ``merge_rows`` does, deletes as ``delete_rows``, repos as ``save_repos``: at once.
+    """A few rows (``are_few``) as ``merge_rows`` does, deletes as ``delete_rows``, repos as ``save_repos``: at once.
 
     It is how most live transactions end, and each round trip less is latency and a place less to wait at.
     """

@@ -39,12 +39,9 @@ class IndexerClient:
 
     async def _ask(self) -> None:
         """Ask for those who have waited longest. Where this is cancelled, the next one in turn asks for the others."""
-        asked, self._waiting = self._waiting[:MOST_REPO_STATES], self._waiting[MOST_REPO_STATES:]
-        try:
-            answer = await self._request([did for did, _ in asked])
-        except BaseException:
-            self._waiting = asked + self._waiting
-            raise
+        asked = self._waiting[:MOST_REPO_STATES]
+        answer = await self._request([did for did, _ in asked])
+        del self._waiting[: len(asked)]
         found = {state.did: state for state in answer.states}
         for did, state in asked:
             if did not in found:
