@@ -53,6 +53,13 @@ class KilledServer:
         self._process.kill()
         await self._process.wait()
 
+    async def __aenter__(self) -> KilledServer:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.kill()
+
 
 @asynccontextmanager
 async def following(url: str) -> AsyncIterator[Client]:
@@ -69,11 +76,11 @@ async def following(url: str) -> AsyncIterator[Client]:
 
 
 async def test_what_the_bus_has_acknowledged_outlives_its_death(tmp_path: Path) -> None:
-    rng, server = Random("killed bus"), KilledServer(tmp_path)
+    rng = Random("killed bus")
     acknowledged: set[str] = set()
     delivered: set[str] = set()
-    await server.start()
-    async with following(server.url) as client:
+    # The client closes first: one whose server dies in that moment would look for it for ever.
+    async with KilledServer(tmp_path) as server, following(server.url) as client:
         js = client.jetstream()
         await apply_topology(js)
         publisher = Publisher(js, client.max_payload)
@@ -114,6 +121,5 @@ async def test_what_the_bus_has_acknowledged_outlives_its_death(tmp_path: Path) 
                     await asyncio.sleep(0.25)
         finally:
             await cancel_and_wait([*publishing, *consuming])
-            await server.kill()
     assert len(acknowledged) > 100
     assert acknowledged <= delivered

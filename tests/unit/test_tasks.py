@@ -6,21 +6,28 @@ import asyncio
 
 import pytest
 
+from headwater.cancelling import run_alone
 from headwater.service import Tasks
 
 
-async def test_one_that_loses_a_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes on is cancelled again soon."""
     monkeypatch.setattr("headwater.cancelling._AGAIN_SECONDS", 0.1)
-    tasks, lost = Tasks(), asyncio.Event()
 
-    async def stubborn() -> None:
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            lost.set()
+
+async def stubborn(lost: asyncio.Event) -> None:
+    """Lose one cancellation, and say so."""
+    try:
         await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        lost.set()
+    await asyncio.Event().wait()
 
-    running = tasks.start(stubborn(), "stubborn")
+
+async def test_one_that_loses_a_cancellation_is_cancelled_again() -> None:
+    tasks, lost = Tasks(), asyncio.Event()
+    running = tasks.start(stubborn(lost), "stubborn")
     await asyncio.sleep(0)
     async with asyncio.timeout(30):
         await tasks.stop()
@@ -35,3 +42,17 @@ async def test_all_have_ended_when_it_has_stopped() -> None:
     await tasks.stop()
     assert done.done()
     assert waiting.cancelled()
+
+
+def test_a_process_ends_although_what_a_library_left_behind_loses_its_cancellation() -> None:
+    left: list[asyncio.Task[None]] = []
+    lost = asyncio.Event()
+
+    async def work() -> int:
+        left.append(asyncio.create_task(stubborn(lost)))
+        await asyncio.sleep(0)
+        return 7
+
+    assert asyncio.run(run_alone(work())) == 7
+    assert lost.is_set()
+    assert left[0].cancelled()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Coroutine, Iterable
+from typing import Any, Final, TypeVar
+
+Result = TypeVar("Result")
 
 _AGAIN_SECONDS: Final = 5.0
 """Longer than anything says its farewell."""
@@ -22,3 +24,15 @@ async def cancel_and_wait(tasks: Iterable[asyncio.Task[Any]]) -> None:
             task.cancel()
         await asyncio.wait(running, timeout=_AGAIN_SECONDS)
     await asyncio.gather(*every, return_exceptions=True)
+
+
+async def run_alone(work: Coroutine[Any, Any, Result]) -> Result:
+    """Await ``work``, the whole run of a process, and end whatever else then goes on in its event loop.
+
+    ``asyncio.run`` cancels once and waits for ever. A bus client that is closed in the moment in which its server dies
+    loses that cancellation, looks for the server again and again, and would keep the process from ending.
+    """
+    try:
+        return await work
+    finally:
+        await cancel_and_wait(task for task in asyncio.all_tasks() if task is not asyncio.current_task())

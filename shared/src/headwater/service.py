@@ -17,7 +17,7 @@ from faststream.asgi import AsgiFastStream
 from faststream.nats import NatsBroker
 from nats.aio.client import Client
 
-from headwater.cancelling import cancel_and_wait
+from headwater.cancelling import cancel_and_wait, run_alone
 from headwater.health import ASGIApp, Readiness
 from headwater.settings import ServiceSettings
 
@@ -160,5 +160,5 @@ def run(app: Any, settings: ServiceSettings, tasks: Tasks, *, host: str | None =
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
     _collect_rarely()
-    started = uvloop.run(server.serve())
+    started = uvloop.run(run_alone(server.serve()))
     return EXIT_INVARIANT if tasks.failed or not started else 0
