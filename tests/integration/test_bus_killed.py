@@ -18,12 +18,12 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from headwater.bus.publish import Publisher
+from headwater.bus.pull import Pull
 from headwater.bus.streams import STREAM_LIVE, apply_topology, live_consumer
 from headwater.bus.subjects import RECORDS_LIVE
 from headwater.cancelling import cancel_and_wait
 from headwater_local.nats import EmbeddedNats
 from headwater_local.ports import free_port
-from indexer.pull import Pull
 
 PARTITIONS = 4
 KILLS = 4

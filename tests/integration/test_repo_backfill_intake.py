@@ -23,6 +23,7 @@ from headwater.bus.streams import (
 from headwater.bus.subjects import RequestLane, did_token
 from headwater.clock import now_us
 from headwater.errors import Reason
+from repo_backfill.intake import JOBS_PER_FETCH
 from simulator.faults import GET_REPO, Gate
 from simulator.world import World
 
@@ -154,6 +155,24 @@ async def test_paused_takes_nothing_and_resumed_goes_on(bus: Rig, world: World, 
         assert account.host.requests == []
         await bus.pause(False)
         assert (await bus.final(account.did, job)).state is JobState.DONE
+
+
+async def test_a_worker_takes_as_many_requests_as_a_lane_has_places(bus: Rig, world: World, tmp_path: Path):
+    accounts = [world.add_account(host=world.hosts[0]) for _ in range(10)]
+    for account in accounts:
+        account.seed_records(5)
+    gate = world.hosts[0].faults.add(Gate())
+    jobs = [(account, await bus.ask(account.did, lane=RequestLane.CRAWL)) for account in accounts]
+    asked = await bus.client.subscribe(f"$JS.API.CONSUMER.MSG.NEXT.*.{request_consumer(RequestLane.CRAWL)}")
+    settings = settings_for(bus.url, world.plc.url, tmp_path, headwater_fetch_concurrency=1)
+    async with running(settings) as intake:
+        await asyncio.wait_for(gate.reached.wait(), 10)
+        await asyncio.sleep(0.5)
+        assert sum(intake.states().values()) == JOBS_PER_FETCH // 2, "a crawl may have half of them"
+        assert asked.pending_msgs == 1, "all of them for one question"
+        gate.open()
+        for account, job in jobs:
+            assert (await bus.final(account.did, job)).state is JobState.DONE
 
 
 async def test_a_users_request_overtakes_a_crawl(bus: Rig, world: World, tmp_path: Path):

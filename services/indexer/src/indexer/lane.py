@@ -20,12 +20,12 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from headwater.backoff import backoff_seconds
+from headwater.bus.pull import Pull
 from headwater.bus.streams import ACK_WAIT_SECONDS
 from headwater.errors import InvalidInputError, TransientError
 from indexer import metrics
 from indexer.dead_letters import DeadLetters
 from indexer.ownership import Ownership
-from indexer.pull import Pull
 
 log = logging.getLogger("indexer.lane")
 

@@ -13,12 +13,12 @@ from typing import Final
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.js import JetStreamContext
 from nats.js.errors import KeyNotFoundError
 from nats.js.kv import KeyValue
 from pydantic import ValidationError
 
 from headwater.bus.jobs import BackfillRequest
+from headwater.bus.pull import Pull
 from headwater.bus.settle import Disposition, Settlement
 from headwater.bus.streams import REQUEST_ACK_WAIT_SECONDS, STREAM_REQUESTS, request_consumer
 from headwater.bus.subjects import RequestLane, request_subject
@@ -36,7 +36,8 @@ JOBS_PER_FETCH: Final = 8
 """Jobs held for each repo that may be fetched at once: the others wait for hosts, or for the indexer."""
 
 _SHARE: Final = {RequestLane.USER: 1.0, RequestLane.RESYNC: 0.75, RequestLane.CRAWL: 0.5}
-_PULL_SECONDS = 5.0
+_ASKED_AT_ONCE = 8
+"""A worker asks for so many requests at most: by the time that one by one takes, a busy one would be half idle."""
 _LOOK_SECONDS = 1.0
 _HEARTBEAT_SECONDS = REQUEST_ACK_WAIT_SECONDS / 4
 _FLUSH_SECONDS = 2
@@ -50,7 +51,6 @@ class Intake:
 
     def __init__(self, client: Client, control: KeyValue, tools: Tools, tasks: Tasks) -> None:
         self._client = client
-        self._js = client.jetstream()
         self._control = control
         self._tools = tools
         self._tasks = tasks
@@ -85,29 +85,19 @@ class Intake:
         return Counter(job.state for _, job in self._held.values() if job is not None)
 
     async def _pull(self, lane: RequestLane) -> None:
-        subscription = await self._js.pull_subscribe_bind(durable=request_consumer(lane), stream=STREAM_REQUESTS)
         places = max(1, int(self._places * _SHARE[lane]))
-        try:
+        async with Pull(self._client, STREAM_REQUESTS, request_consumer(lane), self._begin) as pull:
             while True:
                 async with self._room:
                     await self._room.wait_for(lambda: not self.paused and len(self._held) < places)
-                await self._take_one(subscription)
-        finally:
-            await subscription.unsubscribe()
+                try:
+                    await pull.ask(min(_ASKED_AT_ONCE, places - len(self._held)))
+                except (nats.errors.Error, OSError) as error:
+                    log.debug("no requests: %s", error)
+                    await asyncio.sleep(_LOOK_SECONDS)
 
-    async def _take_one(self, subscription: JetStreamContext.PullSubscription) -> None:
-        """Wait a while for a request, and start its job."""
-        try:
-            [message] = await subscription.fetch(1, timeout=_PULL_SECONDS)
-        except TimeoutError:
-            return
-        except (nats.errors.Error, OSError) as error:
-            log.debug("no requests: %s", error)
-            await asyncio.sleep(_LOOK_SECONDS)
-            return
-        if self.paused:  # it came for a pull from before
-            await _settle(message, Disposition(Settlement.NACK))
-            return
+    def _begin(self, message: Msg) -> None:
+        """Hold a request and start its job. One that comes while paused, for a pull from before, goes back."""
         self._held[message.reply] = (message, None)
         job = self._tasks.start(self._run(message), f"job {message.subject}")
         self._jobs.add(job)
@@ -133,6 +123,8 @@ class Intake:
                 await _forget(job)
 
     async def _work(self, message: Msg) -> Disposition | None:
+        if self.paused:
+            return Disposition(Settlement.NACK, _LOOK_SECONDS)
         request = _parse(message)
         if request is None:
             reason = Reason.MESSAGE_MALFORMED
