@@ -25,17 +25,16 @@ from firehose_backfill.verify import verify_commit
 from headwater.blocks import FrameBlocks
 from headwater.bus.messages import LiveBatch, LiveCommit, encode
 from headwater.bus.publish import Publisher
-from headwater.car import CarLimits, read_car
 from headwater.clock import now_us
 from headwater.commit import check_commit, parse_commit, verify_signature
-from headwater.frame_reader import MAX_BLOCKS_BYTES, parse_frame, peek_repo
+from headwater.frame_car import read_frame_car
+from headwater.frame_reader import parse_frame, peek_repo
 from headwater.frames import CommitFrame
 from headwater.keys import PublicKey, parse_multikey
 from servers import running_nats
 from simulator.load_frames import LoadFile, load_file
 
 _MAX_ROW_BYTES = 1_000_000
-_LIMITS = CarLimits(total_bytes=MAX_BLOCKS_BYTES, block_bytes=MAX_BLOCKS_BYTES)
 _EVENTS_IN_A_BATCH = 100
 
 T = TypeVar("T")
@@ -83,8 +82,8 @@ def _checked(watch: Stopwatch, frames: Frames) -> list[LiveCommit]:
     with watch.stage("decoded, fields and limits checked"):
         parsed = [_commit(message) for message in frames.messages]
     with watch.stage("blocks read, each hashed"):
-        cars = [read_car(frame.blocks, _LIMITS) for frame in parsed]
-        stores = [FrameBlocks(pairs) for _, pairs in cars]
+        cars = [read_frame_car(frame.blocks) for frame in parsed]
+        stores = [FrameBlocks(blocks) for _, blocks in cars]
     with watch.stage("commit read, DID and rev checked"):
         commits = [parse_commit(blocks.get(root)) for blocks, (root, _) in zip(stores, cars, strict=True)]
         for commit, frame in zip(commits, parsed, strict=True):

@@ -164,6 +164,14 @@ def test_operations_that_the_tree_contradicts() -> None:
     assert _refusal(Sent({**sent.body, "prevData": link(cid_of(b"?"))}, sent.blocks)) is Reason.COMMIT_PREV_DATA
 
 
+def test_a_new_record_is_no_update() -> None:
+    for key in (b"a.b.c/%03dx" % number for number in range(0, 200, 20)):
+        sent = Account(MANY).commit({key: record(3)})
+        (create,) = sent.body["ops"]
+        assert _verify(sent)
+        assert _refusal(Sent({**sent.body, "ops": [{**create, "action": "update"}]}, sent.blocks)) is Reason.COMMIT_OPS
+
+
 def test_blocks_that_are_missing_or_wrong() -> None:
     account = Account(dict(MANY))
     sent = account.commit({X: record(1000)})

@@ -9,7 +9,7 @@ import pytest
 import naive_repo
 from headwater.blocks import MemoryBlocks
 from headwater.errors import InvalidInputError
-from headwater.mst_splice import NotUsualError, SplicedTree
+from headwater.mst_splice import NotUsualError, Write, spliced_root
 from naive_repo import cid_of
 
 VALUE, OTHER = cid_of(b"\xa0"), cid_of(b"other")
@@ -22,14 +22,15 @@ Nodes = dict[bytes, bytes]
 
 def _removed(nodes: Nodes, root: bytes, *keys: bytes) -> bytes | None:
     """The root without the keys, as far as that is usual."""
-    tree = SplicedTree(MemoryBlocks([*nodes.items()]), root)
+    return _spliced(nodes, root, *((key, VALUE, None) for key in keys))
+
+
+def _spliced(nodes: Nodes, root: bytes, *writes: Write) -> bytes | None:
+    """The root after writes, as far as that is usual."""
     try:
-        for key in keys:
-            if tree.remove(key) != VALUE:
-                return None
+        return spliced_root(MemoryBlocks([*nodes.items()]), root, writes)
     except (NotUsualError, InvalidInputError):
         return None
-    return tree.root
 
 
 def _of(*blocks: bytes) -> tuple[Nodes, bytes]:
@@ -54,15 +55,19 @@ def test_values_and_keys_are_put_back() -> None:
     root, nodes = naive_repo.build_tree(MANY)
     usual = 0
     for key in KEYS[:400]:
-        tree = SplicedTree(MemoryBlocks([*nodes.items()]), root)
-        try:
-            assert tree.put(key, OTHER) == MANY.get(key)
-        except NotUsualError:
-            assert key not in MANY
-            continue
-        assert tree.root == naive_repo.build_tree(MANY | {key: OTHER})[0]
-        usual += 1
-    assert usual > 300
+        spliced = _spliced(nodes, root, (key, MANY.get(key), OTHER))
+        assert spliced in (None, naive_repo.build_tree(MANY | {key: OTHER})[0])
+        assert spliced or key not in MANY
+        usual += spliced is not None
+    assert usual > 380
+
+
+def test_a_value_that_is_not_the_one() -> None:
+    root, nodes = naive_repo.build_tree(MANY)
+    for key in KEYS[:20]:
+        for now in {VALUE, OTHER, None} - {MANY.get(key)}:
+            for then in (cid_of(b"third"), None):
+                assert _spliced(nodes, root, (key, now, then)) is None
 
 
 def test_several_writes() -> None:
@@ -73,26 +78,24 @@ def test_several_writes() -> None:
     assert _removed(nodes, root, *gone) == naive_repo.build_tree(left)[0]
 
 
-def test_a_key_that_is_not_there() -> None:
-    root, nodes = naive_repo.build_tree(MANY)
-    tree = SplicedTree(MemoryBlocks([*nodes.items()]), root)
-    assert tree.remove(b"a.b.c/0001") is None
-    assert tree.root == root
-
-
 @pytest.mark.parametrize("spoil", [0x01, 0x04, 0x20, 0x80])
 @pytest.mark.parametrize("key", [ZERO[20], *(one for one in (*ONE, *TWO) if one in KEYS[20:60])])
-def test_no_byte_of_any_node_can_be_another(key: bytes, spoil: int) -> None:
+@pytest.mark.parametrize("gone", [False, True])
+def test_no_byte_of_any_node_can_be_another(key: bytes, spoil: int, gone: bool) -> None:
     """A tree that is not the true one does not lead to the root before, wherever they differ."""
     records = dict.fromkeys(KEYS[:62], VALUE)
-    root, nodes = naive_repo.build_tree(records)
-    before = naive_repo.build_tree({other: VALUE for other in records if other != key})[0]
-    assert _removed(nodes, root, key) == before
+    (root, nodes), (other, others) = (
+        naive_repo.build_tree(held) for held in (records, {one: VALUE for one in records if one != key})
+    )
+    write: Write = (key, VALUE, None)
+    if gone:
+        root, nodes, other, write = other, others, root, (key, None, VALUE)
+    assert _spliced(nodes, root, write) == other
     for cid, block in nodes.items():
         for place in range(len(block)):
             spoilt = block[:place] + bytes((block[place] ^ spoil,)) + block[place + 1 :]
             changed, top = _instead(nodes, root, cid, spoilt)
-            assert _removed(changed, top, key) != before
+            assert _spliced(changed, top, write) != other
 
 
 def _instead(nodes: Nodes, root: bytes, cid: bytes, block: bytes) -> tuple[Nodes, bytes]:
@@ -134,11 +137,18 @@ def test_nodes_with_nothing_in_them() -> None:
         assert (_removed(nodes, root, key) is None) is gone
 
 
+def test_a_node_with_nothing_in_it_that_would_be_parted() -> None:
+    low, key, high = ONE[3:6]
+    for below, gone in ((None, False), (cid_of(BARE), True)):
+        nodes, root = _of(BARE, naive_repo.node(None, [(low, VALUE, below), (high, VALUE, None)]))
+        assert (_spliced(nodes, root, (key, None, VALUE)) is None) is gone
+
+
 def test_a_node_too_many() -> None:
     """Above the root, and between a node and its parent."""
     whole = _leaf(LOW, KEY, HIGH)
     nodes, root = _of(whole, naive_repo.node(cid_of(whole), []))
-    assert _removed(nodes, root, KEY) is None
+    assert _removed(nodes, root, KEY) != cid_of(_leaf(LOW, HIGH))
     low, high = ONE[3], ONE[6]
     key = next(one for one in ZERO if one > low)
     between = naive_repo.node(cid_of(_leaf(key)), [])
@@ -178,7 +188,5 @@ def test_large_and_deep_nodes_are_not_for_splicing() -> None:
             chain.append(naive_repo.node(cid_of(chain[-1]), []))
     top = naive_repo.node(None, [(low, VALUE, cid_of(left[-1])), (high, VALUE, cid_of(right[-1]))])
     nodes, root = _of(*left, *right, top)
-    with pytest.raises(NotUsualError):
-        SplicedTree(MemoryBlocks([*nodes.items()]), root).put(key, OTHER)
-    with pytest.raises(NotUsualError):
-        SplicedTree(MemoryBlocks([*nodes.items()]), root).remove(high)
+    assert _spliced(nodes, root, (key, VALUE, OTHER)) is None
+    assert _removed(nodes, root, high) is None

@@ -48,8 +48,8 @@ class RepoBlocks(Blocks, Protocol):
 class FrameBlocks:
     """The blocks of a firehose frame, all there from the beginning."""
 
-    def __init__(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
-        self._blocks = dict(pairs)
+    def __init__(self, blocks: dict[bytes, bytes]) -> None:
+        self._blocks = blocks
 
     def get(self, cid: bytes) -> bytes:
         """The block of a CID. Raises InvalidInputError(BLOCK_MISSING)."""
@@ -58,12 +58,16 @@ class FrameBlocks:
         except KeyError:
             raise InvalidInputError(Reason.BLOCK_MISSING, cid.hex()) from None
 
+    def few(self, most: int) -> dict[bytes, bytes]:
+        """The blocks by CID, in a dict of the caller's own; empty when they are more than ``most`` bytes."""
+        return self._blocks.copy() if sum(map(len, self._blocks.values())) <= most else {}
+
 
 class MemoryBlocks(FrameBlocks):
     """A dict of blocks, for small repositories."""
 
     def __init__(self, pairs: Sequence[tuple[bytes, bytes]] = ()) -> None:
-        super().__init__(())
+        super().__init__({})
         self._like_nodes: set[bytes] = set()
         self.bytes_held = 0
         self.put_all(pairs)

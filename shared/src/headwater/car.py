@@ -24,8 +24,8 @@ from headwater.errors import InvalidInputError, Reason
 MIB: Final = 1024 * 1024
 MAX_HEADER_BYTES: Final = 4096
 # {"roots": [link], "version": 1}, around the CID.
-_ONE_ROOT: Final = b"\xa2\x65roots\x81\xd8\x2a\x58\x25\x00"
-_VERSION_1: Final = b"\x67version\x01"
+ONE_ROOT: Final = b"\xa2\x65roots\x81\xd8\x2a\x58\x25\x00"
+VERSION_1: Final = b"\x67version\x01"
 # 2^63 - 1 is the largest length that the varint specification allows: nine bytes of seven bits.
 _MAX_VARINT_BITS: Final = 63
 
@@ -179,8 +179,8 @@ def _read_varint(buffer: bytes, position: int, reason: Reason) -> tuple[int, int
 
 def _root_of_header(header: bytes) -> bytes:
     # Decoding costs more than all blocks of a firehose frame; a header with one root has one encoding.
-    cid = header[len(_ONE_ROOT) : -len(_VERSION_1)]
-    if len(cid) == CID_LENGTH and header == _ONE_ROOT + cid + _VERSION_1:
+    cid = header[len(ONE_ROOT) : -len(VERSION_1)]
+    if len(cid) == CID_LENGTH and header == ONE_ROOT + cid + VERSION_1:
         return check_dag_cbor_cid(cid)
     fields = decode_map(header, Reason.CAR_HEADER)
     version, roots = fields.get("version"), fields.get("roots")

@@ -25,16 +25,19 @@ DIGEST_BYTES: Final = 32
 _VALUE_FROM_END: Final = DIGEST_BYTES + 11
 TREE_FROM_END: Final = _VALUE_FROM_END + DIGEST_BYTES
 """Where the digest of a piece's subtree begins, counted from the piece's end."""
+TREE: Final = b"\x61t" + LINK
+LEFT: Final = b"\x61l" + LINK
+"""What stands before the digest of a subtree: behind a key, and before all keys. Inside a node's strings it cannot."""
 _NO_LEFT: Final = b"\x61l" + NULL
-_LEFT: Final = b"\x61l" + LINK
-_LEFT_FROM_END: Final = len(_LEFT) + DIGEST_BYTES
-# The length of a key's suffix, the suffix (keys are printable ASCII), p, the digests of t (if any) and v; or all that
-# is left where no piece is, so that the pieces found stand one directly behind the other.
-_match_pieces: Final = re.compile(
+_LEFT_FROM_END: Final = len(LEFT) + DIGEST_BYTES
+# The length of a key's suffix, the suffix (keys are printable ASCII), p, the digests of t (if any) and v.
+_PIECE: Final = (
     rb"(\xa4\x61k([\x40-\x57]|\x58.|\x59..)([!-~]+)\x61p([\x00-\x17]|\x18.|\x19..)"
-    rb"\x61t(?:\xf6|" + _LINK_PATTERN + rb"(.{32}))\x61v" + _LINK_PATTERN + rb"(.{32}))|.+",
-    re.DOTALL,
-).findall
+    rb"\x61t(?:\xf6|" + _LINK_PATTERN + rb"(.{32}))\x61v" + _LINK_PATTERN + rb"(.{32}))"
+)
+_match_piece: Final = re.compile(_PIECE, re.DOTALL).match
+# Or all that is left where no piece is, so that the pieces found stand one directly behind the other.
+_match_pieces: Final = re.compile(_PIECE + rb"|.+", re.DOTALL).findall
 
 FoundPiece = tuple[bytes, bytes, bytes, bytes, bytes, bytes]
 """A piece, and of it the length of the key's suffix, the suffix, p, the digest of t (empty: none) and that of v."""
@@ -68,12 +71,18 @@ def find_pieces(block: bytes) -> tuple[int, list[FoundPiece]]:
 
     Nothing else of them is checked, nor what is before and behind them.
     """
-    head = block[3:4]
-    start = _SHORT_HEAD if head < b"\x98" else _SHORT_HEAD + (1 if head == b"\x98" else 2)
+    start = _start(block)
     found = _match_pieces(block, start)
     if found:
         found.pop()  # what is behind them
     return start, found
+
+
+def key_at(block: bytes, start: int = 0, like: bytes = b"") -> bytes | None:
+    """The key of what looks like a piece at ``start`` (0: the first one), if it begins as ``like`` does as far as it
+    has that in common with the key before it. None when there is no piece."""
+    match = _match_piece(block, start or _start(block))
+    return None if match is None else like[: SHARED.get(match[4], 0)] + match[3]
 
 
 def key_behind(before: bytes, found: FoundPiece) -> bytes | None:
@@ -90,19 +99,19 @@ def key_behind(before: bytes, found: FoundPiece) -> bytes | None:
 
 def has_left(block: bytes) -> bool:
     """Whether a node, if it is one, ends with the link to a subtree before all pieces."""
-    return block[-_LEFT_FROM_END:-DIGEST_BYTES] == _LEFT
+    return block[-_LEFT_FROM_END:-DIGEST_BYTES] == LEFT
 
 
 def left_of(block: bytes, found: list[FoundPiece]) -> bytes | None:
     """The digest of the subtree before all pieces (empty: none); None when the block is more or less than a node of
     these pieces."""
-    head = _head(len(found))
+    head = node_head(len(found))
     last = block[len(head) + sum([len(one[0]) for one in found]) :]
     if not block.startswith(head):
         return None
     if last == _NO_LEFT:
         return b""
-    return last[-DIGEST_BYTES:] if last[:-DIGEST_BYTES] == _LEFT else None
+    return last[-DIGEST_BYTES:] if last[:-DIGEST_BYTES] == LEFT else None
 
 
 def split_node(block: bytes) -> NodePieces:
@@ -143,12 +152,18 @@ def revalue_piece(piece: bytes, value: bytes) -> bytes:
 
 def join_node(pieces: list[bytes], left: bytes | None) -> bytes:
     """The node of these pieces, ``left`` the digest of the subtree before them."""
-    last = _NO_LEFT if left is None else _LEFT + left
-    return b"".join((_head(len(pieces)), *pieces, last))
+    last = _NO_LEFT if left is None else LEFT + left
+    return b"".join((node_head(len(pieces)), *pieces, last))
 
 
-def _head(count: int) -> bytes:
+def node_head(count: int) -> bytes:
+    """What a node of so many pieces begins with."""
     return _HEADS[count] if count < len(_HEADS) else _NODE_START + encode_head(_ARRAY, count)
+
+
+def _start(block: bytes) -> int:
+    head = block[3:4]
+    return _SHORT_HEAD if head < b"\x98" else _SHORT_HEAD + (1 if head == b"\x98" else 2)
 
 
 def _split(block: bytes) -> NodePieces | None:

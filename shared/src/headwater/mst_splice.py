@@ -1,19 +1,24 @@
 """The usual writes on a tree, in half the time of ``headwater.mst_tree``, by splicing the bytes of its nodes.
 
 A write changes an entry of one node, and in each node above it one link. All other bytes stay, so nodes are not taken
-apart: it is found where in them the key and the links to it stand, and the new bytes are put between the old ones.
+apart: it is found where in them the key and the links to it stand (``headwater.mst_way``), and the new bytes are put
+between the old ones.
 
 Checked is only what gets lost on the way: an entry that goes or is encoded anew, a node that goes or is merged. What
 else may be wrong with a node is wrong in the new tree as well. So the root that comes out counts only where it is known
 to be that of a sound tree; then the tree that was read is sound too, and differs from that by the writes alone.
+
+With one exception: where a key with subtrees beside it is taken out, nobody looks whether each of their keys is on its
+right side. So of several writes the trees before the last such one may be out of order even if that of the root is not,
+and there the way to a key is found from the root.
 """
 
 from __future__ import annotations
 
-from hashlib import sha256
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final
 
-from headwater.blocks import Blocks
+from headwater.blocks import FrameBlocks
 from headwater.cid import DAG_CBOR_PREFIX, PREFIX_LENGTH
 from headwater.mst_node import layer_of
 from headwater.mst_pieces import (
@@ -22,147 +27,108 @@ from headwater.mst_pieces import (
     LINK,
     NULL,
     SHARED,
-    TREE_FROM_END,
     FoundPiece,
     encode_piece,
     find_pieces,
-    has_left,
     join_node,
+    key_at,
     key_behind,
     left_of,
+    node_head,
     retree_piece,
     revalue_piece,
 )
+from headwater.mst_way import MAX_DEPTH, Nodes, NotUsualError, Place
 
-# A repo of a million records has nodes of 2 KB, 12 deep; each write reads those on its way.
-_MAX_NODE_BYTES: Final = 16_384
-_MAX_DEPTH: Final = 32
+Write = tuple[bytes, bytes | None, bytes | None]
+"""A key, and the CIDs of the value that it has and of the one that it is to have; None for no value."""
 
-
-class NotUsualError(Exception):
-    """Not to be had by splicing; ``headwater.mst_tree`` can do it, or knows what is wrong."""
+__all__: Final = ("NotUsualError", "Write", "spliced_root")
 
 
-class _Place(NamedTuple):
-    """Where the way to a key ends.
+def spliced_root(blocks: FrameBlocks, root: bytes, writes: Sequence[Write]) -> bytes:
+    """The CID of the root after writes, of which no two are on one key, if the tree that it is the root of is sound.
 
-    ``above`` are the nodes passed through, and where in each the digest of the next one stands. In ``block`` ``lower``
-    pieces, which end at ``start``, have lower keys, the last of them ``before``. ``here``: the next one is the key's.
-    ``top`` is the first key of the root.
+    Raises NotUsualError, also where a key does not have the value that it is said to have, and InvalidInputError for a
+    block that is missing.
     """
+    tree = _SplicedTree(blocks, root)
+    layers: list[int] = []
+    last = 0
+    for place, (key, _, then) in enumerate(writes):
+        layers.append(layer_of(key))
+        if then is None and layers[place]:
+            last = place
+    for place, (key, now, then) in enumerate(writes):
+        if now is None:
+            tree.insert(key, then, layers[place])
+        elif then is None:
+            tree.remove(key, now, layers[place], sure=place >= last)
+        else:
+            tree.replace(key, now, then, sure=place >= last)
+    return tree.root
 
-    above: list[tuple[bytes, int]]
-    block: bytes
-    found: list[FoundPiece]
-    lower: int
-    start: int
-    before: bytes
-    here: bool
-    top: bytes
 
+class _SplicedTree:
+    """A tree that is written to. ``sure``: what a write leaves behind is sound if what the last one does is."""
 
-class SplicedTree:
-    """The tree of a root CID, its nodes in ``blocks``. Writes raise NotUsualError, and InvalidInputError as a missing
-    block does; the tree is of no more use then."""
+    def __init__(self, blocks: FrameBlocks, root: bytes) -> None:
+        self.root = root
+        self._nodes = Nodes(blocks)
 
-    def __init__(self, blocks: Blocks, root: bytes) -> None:
-        self._blocks = blocks
-        self._root = root[PREFIX_LENGTH:]
-        self._made: dict[bytes, bytes] = {}
-
-    @property
-    def root(self) -> bytes:
-        """The CID of the root as it is now."""
-        return DAG_CBOR_PREFIX + self._root
-
-    def remove(self, key: bytes) -> bytes | None:
-        """Take a key out; the value that it had, or None, and nothing is changed, when it is not in the tree."""
-        place = self._place(key)
-        if not place.here:
-            return None
-        if place.top == key:
-            raise NotUsualError("the key by which the root's layer was told")
-        _check_layer(place, key)
-        found, index = place.found, place.lower
-        left = left_of(place.block, found)
-        if left is None or key_behind(place.before, found[index]) is None:
+    def remove(self, key: bytes, value: bytes, layer: int, *, sure: bool) -> None:
+        """Take out a key that has this value."""
+        place = self._place(key, value, sure=sure)
+        _, block, found, index, start, before, _, _, _ = place
+        _check_layer(place, key, layer)
+        piece, _, _, p, right, _ = found[index]
+        if key_behind(before, found[index]) is None:
             raise NotUsualError("no node")
-        pieces = [one[0] for one in found]
+        end, between, subtree = start + len(piece), b"", place.subtree()
+        if right:
+            subtree = self._merged(subtree, right, MAX_DEPTH)
         if index + 1 < len(found):
-            pieces[index + 1] = _moved(found[index + 1], key, place.before)
-        if not index:
-            left = self._merged(left, found[index][4], _MAX_DEPTH)
-        elif found[index][4]:
-            merged = self._merged(found[index - 1][4], found[index][4], _MAX_DEPTH)
-            pieces[index - 1] = retree_piece(found[index - 1], merged)
-        del pieces[index]
-        self._lead_to(join_node(pieces, left or None), place.above)
-        return DAG_CBOR_PREFIX + found[index][5]
+            between = _closed_up(found[index + 1], key, p, before)
+            end += len(found[index + 1][0])
+        self._lead_to(_respliced(place, subtree, between, block[end:], len(found) - 1), place)
 
-    def put(self, key: bytes, value: bytes) -> bytes | None:
-        """Set the value of a key, new or not; the value before."""
-        place = self._place(key)
-        found, index, digest = place.found, place.lower, value[PREFIX_LENGTH:]
-        if place.here:
-            piece = found[index][0]
-            end = place.start + len(piece)
-            changed = place.block[: place.start] + revalue_piece(piece, digest) + place.block[end:]
-            self._lead_to(changed, place.above)
-            return DAG_CBOR_PREFIX + found[index][5]
-        _check_layer(place, key)
-        left = left_of(place.block, found)
-        if left is None:
-            raise NotUsualError("no node")
-        pieces = [one[0] for one in found]
+    def insert(self, key: bytes, value: bytes | None, layer: int) -> None:
+        """Put a key in that is not there."""
+        top = key_at(self._nodes.read(self.root))
+        steps = -1 if top is None else layer_of(top) - layer
+        place = self._nodes.from_root(self.root, key, steps)
+        if place.here or value is None or len(place.above) != steps:
+            raise NotUsualError("there already, or nothing is near where it belongs")
+        _, block, found, index, end, before, _, _, _ = place
+        left, right = self._parted(place.subtree(), key, MAX_DEPTH)
+        between = encode_piece(before, key, value[PREFIX_LENGTH:], right or None)
         if index < len(found):
-            pieces[index] = _moved(found[index], place.before, key)
-        pieces.insert(index, encode_piece(place.before, key, digest, None))
-        self._lead_to(join_node(pieces, left or None), place.above)
-        return None
+            between += _moved(found[index], before, key)
+            end += len(found[index][0])
+        self._lead_to(_respliced(place, left, between, block[end:], len(found) + 1), place)
 
-    def _place(self, key: bytes) -> _Place:
-        """Where a key is, or where it would be as far as there are subtrees."""
-        above: list[tuple[bytes, int]] = []
-        digest, top = self._root, b""
-        while len(above) < _MAX_DEPTH:
-            block = self._made.get(digest) or self._blocks.get(DAG_CBOR_PREFIX + digest)
-            start, found = find_pieces(block)
-            if len(block) > _MAX_NODE_BYTES:
-                raise NotUsualError("a large node")
-            if not above:
-                if not found:
-                    raise NotUsualError("a root without keys")
-                top = found[0][2]
-            index, before, this, digest = 0, b"", b"", b""
-            for piece, _, suffix, p, tree, _ in found:
-                this = before[: SHARED.get(p, 0)] + suffix  # in a sound node p is one of them
-                if this >= key:
-                    break
-                index += 1
-                start += len(piece)
-                before, digest = this, tree
-            at = start - TREE_FROM_END
-            if not index and has_left(block):
-                at = len(block) - DIGEST_BYTES
-                digest = block[at:]
-            if this == key or not digest:
-                return _Place(above, block, found, index, start, before, this == key, top)
-            above.append((block, at))
-        raise NotUsualError("too deep")
+    def replace(self, key: bytes, value: bytes, other: bytes, *, sure: bool) -> None:
+        """Give a key another value than this one."""
+        place = self._place(key, value, sure=sure)
+        piece = revalue_piece(place.found[place.lower][0], other[PREFIX_LENGTH:])
+        start = place.start
+        self._lead_to(place.block[:start] + piece + place.block[start + len(piece) :], place)
 
-    def _read(self, digest: bytes) -> bytes:
-        block = self._made.get(digest) or self._blocks.get(DAG_CBOR_PREFIX + digest)
-        if len(block) > _MAX_NODE_BYTES:
-            raise NotUsualError("a large node")
-        return block
+    def _place(self, key: bytes, value: bytes, *, sure: bool) -> Place:
+        place = self._nodes.from_value(self.root, key, value) if sure else None
+        if place is None:
+            place = self._nodes.from_root(self.root, key)
+        if not place.here or place.found[place.lower][5] != value[PREFIX_LENGTH:]:
+            raise NotUsualError("another value, or none")
+        return place
 
     def _merged(self, left: bytes, right: bytes, depth: int) -> bytes:
-        """Two neighbouring subtrees as one; digests, empty where there is none."""
+        """Two neighbouring subtrees as one; empty where there is none."""
         if not left or not right:
             return left or right
         if not depth:
             raise NotUsualError("too deep")
-        one, other = self._read(left), self._read(right)
+        one, other = (self._nodes.take(DAG_CBOR_PREFIX + digest) for digest in (left, right))
         found, behind = find_pieces(one)[1], find_pieces(other)[1]
         before, between = left_of(one, found), left_of(other, behind)
         if before is None or between is None or EMPTY_NODE in (one, other):
@@ -175,31 +141,69 @@ class SplicedTree:
             pieces[len(found) - 1] = retree_piece(found[-1], middle)
             if behind:
                 pieces[len(found)] = _moved(behind[0], b"", _last_key(found))
-        return self._add(join_node(pieces, before or None))
+        return self._nodes.add(join_node(pieces, before or None))
 
-    def _lead_to(self, block: bytes, above: list[tuple[bytes, int]]) -> None:
+    def _parted(self, tree: bytes, key: bytes, depth: int) -> tuple[bytes, bytes]:
+        """What of a subtree is before a key, and what behind; empty where there is nothing."""
+        if not tree:
+            return b"", b""
+        place = self._nodes.at(DAG_CBOR_PREFIX + tree, key)
+        found, index = place.found, place.lower
+        left = left_of(place.block, found)
+        if left is None or place.here or not depth or place.block == EMPTY_NODE:
+            raise NotUsualError("no node, or too deep")
+        below, behind = self._parted(place.subtree(), key, depth - 1)
+        pieces = [one[0] for one in found]
+        if index:
+            pieces[index - 1] = retree_piece(found[index - 1], below)
+            below = left
+        if index < len(found):
+            pieces[index] = _moved(found[index], place.before, b"")
+        parts = join_node(pieces[:index], below or None), join_node(pieces[index:], behind or None)
+        one, other = (b"" if part == EMPTY_NODE else self._nodes.add(part) for part in parts)
+        return one, other
+
+    def _lead_to(self, block: bytes, place: Place) -> None:
         """Put a changed node in the tree, nothing for one in which nothing is left, and have the ones above link it."""
-        digest = b"" if block == EMPTY_NODE else self._add(block)
-        for passed, at in reversed(above):
-            if digest:
-                block = passed[:at] + digest + passed[at + DIGEST_BYTES :]
-            elif passed == join_node([], passed[at:]):
-                continue
-            else:
+        above = place.above
+        while block == EMPTY_NODE and above:
+            (_, passed, at), *above = above
+            if passed != join_node([], passed[at:]):
                 block = passed[: at - len(LINK)] + NULL + passed[at + DIGEST_BYTES :]
-            digest = sha256(block).digest()
-            self._made[digest] = block
-        self._root = digest
-
-    def _add(self, block: bytes) -> bytes:
-        digest = sha256(block).digest()
-        self._made[digest] = block
-        return digest
+        self.root = self._nodes.put(block, above)
 
 
-def _check_layer(place: _Place, key: bytes) -> None:
-    if layer_of(place.top) - len(place.above) != layer_of(key):
-        raise NotUsualError("the key is not of this layer, or a subtree has to be split")
+def _check_layer(place: Place, key: bytes, layer: int) -> None:
+    """Check that a node is of a key's layer, by the key before it, or else by the first key of the root."""
+    if place.lower:
+        of_node = layer_of(place.before)
+    else:
+        top = key_at(place.above[-1][1] if place.above else place.block)
+        if top is None or top == key:
+            raise NotUsualError("no other key tells the root's layer")
+        of_node = layer_of(top) - len(place.above)
+    if of_node != layer:
+        raise NotUsualError("the key is not of this layer")
+
+
+def _respliced(place: Place, subtree: bytes, between: bytes, rest: bytes, count: int) -> bytes:
+    """The node with ``count`` pieces: the lower ones, then ``subtree``, then ``between`` and ``rest``."""
+    _, block, found, index, start, _, _, _, _ = place
+    head = node_head(len(found))
+    if not block.startswith(head):
+        raise NotUsualError("no node")
+    lower = block[len(head) : start]
+    if subtree != place.subtree():
+        if index:
+            last = found[index - 1]
+            lower = block[len(head) : start - len(last[0])] + retree_piece(last, subtree)
+        else:
+            left = left_of(block, found)
+            if left is None:
+                raise NotUsualError("no node")
+            rest = rest[: -len(left) - len(LINK)] if left else rest[: -len(NULL)]
+            rest += LINK + subtree if subtree else NULL
+    return node_head(count) + lower + between + rest
 
 
 def _moved(found: FoundPiece, behind: bytes, to: bytes) -> bytes:
@@ -208,6 +212,15 @@ def _moved(found: FoundPiece, behind: bytes, to: bytes) -> bytes:
     if key is None:
         raise NotUsualError("no node")
     return found[0] if key_behind(to, found) == key else encode_piece(to, key, found[5], found[4] or None)
+
+
+def _closed_up(found: FoundPiece, key: bytes, p: bytes, before: bytes) -> bytes:
+    """A piece that stands behind a key, once that one, which had ``p`` in common with ``before``, is gone."""
+    this = key_behind(key, found)
+    if this is None:
+        raise NotUsualError("no node")
+    # Of keys in order, the first and the third have in common what both have with the second.
+    return found[0] if SHARED[found[3]] <= SHARED[p] else encode_piece(before, this, found[5], found[4] or None)
 
 
 def _last_key(found: list[FoundPiece]) -> bytes:

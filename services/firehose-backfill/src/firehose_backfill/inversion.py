@@ -13,36 +13,39 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from headwater.blocks import Blocks
+from headwater.blocks import Blocks, FrameBlocks
 from headwater.errors import InvalidInputError, Reason
 from headwater.frames import Op
-from headwater.mst_splice import NotUsualError, SplicedTree
+from headwater.mst_splice import NotUsualError, Write, spliced_root
 from headwater.mst_tree import Tree
 
 # Every operation reads the nodes on its way anew, and a host may send large ones.
 _FEW_OPERATIONS: Final = 10
 
 
-def leads_back(blocks: Blocks, root: bytes, ops: Sequence[Op], before: bytes) -> bool:
+def leads_back(blocks: FrameBlocks, root: bytes, ops: Sequence[Op], before: bytes) -> bool:
     """Whether undoing the operations, of which no two are on one key, gives the root ``before``.
 
     Raises InvalidInputError: COMMIT_OPS when an operation is not what the tree says or does not name the record that
     it replaced, MST_INCOMPLETE when a node is needed and not in ``blocks``, and the reasons of a malformed tree.
     """
-    if len(ops) <= _FEW_OPERATIONS and spliced_root(blocks, root, ops) == before:
+    if len(ops) <= _FEW_OPERATIONS and _spliced_root(blocks, root, ops) == before:
         return True
     return previous_root(blocks, root, ops) == before
 
 
-def spliced_root(blocks: Blocks, root: bytes, ops: Sequence[Op]) -> bytes | None:
-    """The root before the operations in the usual case, found in half the time. It counts only where it is the one that
-    is expected (``headwater.mst_splice``); None where ``previous_root`` has to say."""
-    tree = SplicedTree(blocks, root)
+def _spliced_root(blocks: FrameBlocks, root: bytes, ops: Sequence[Op]) -> bytes | None:
+    """The root before the operations in the usual case, found in half the time. It counts only where it is the
+    one that is expected (``headwater.mst_splice``); None where ``previous_root`` has to say."""
+    writes: list[Write] = []
+    for op in ops:
+        if op.prev is None and op.action != "create":
+            return None
+        writes.append((op.key, op.cid, op.prev))
     try:
-        _undo(tree, ops)
+        return spliced_root(blocks, root, writes)
     except (NotUsualError, InvalidInputError):
         return None
-    return tree.root
 
 
 def previous_root(blocks: Blocks, root: bytes, ops: Sequence[Op]) -> bytes:
@@ -55,7 +58,7 @@ def previous_root(blocks: Blocks, root: bytes, ops: Sequence[Op]) -> bytes:
     return tree.write()[0]
 
 
-def _undo(tree: Tree | SplicedTree, ops: Sequence[Op]) -> None:
+def _undo(tree: Tree, ops: Sequence[Op]) -> None:
     for op in ops:
         if op.action == "create":
             found = tree.remove(op.key)

@@ -12,21 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from firehose_backfill.inversion import check_written, leads_back
 from firehose_backfill.rows import RefusedRecord, commit_rows
 from headwater.blocks import FrameBlocks
 from headwater.bus.messages import LiveCommit
-from headwater.car import CarLimits, read_car
 from headwater.cid import cid_text
 from headwater.commit import Commit, check_commit, parse_commit, verify_signature
 from headwater.errors import InvalidInputError, Reason
-from headwater.frame_reader import MAX_BLOCKS_BYTES
+from headwater.frame_car import read_frame_car
 from headwater.frames import CommitFrame, SyncFrame
 from headwater.keys import PublicKey
-
-_LIMITS: Final = CarLimits(total_bytes=MAX_BLOCKS_BYTES, block_bytes=MAX_BLOCKS_BYTES)
 
 
 class VerifiedCommit(NamedTuple):
@@ -109,8 +106,8 @@ def verify_sync(frame: SyncFrame, key: PublicKey, now_us: int) -> VerifiedSync:
 
 
 def _read_blocks(car: bytes) -> tuple[bytes, FrameBlocks]:
-    root, pairs = read_car(car, _LIMITS)
-    return root, FrameBlocks(pairs)
+    root, blocks = read_frame_car(car)
+    return root, FrameBlocks(blocks)
 
 
 def _signed_commit(
