@@ -68,8 +68,6 @@ _CONNECTIONS = (
     *_STATEMENT_SECONDS,
 )
 _WRITERS = ("live", "replay", "backfill", "purge", "privacy")
-_LINGER_SECONDS = 0.05
-"""A snapshot can wait so long for others to share its transaction; a live post must not."""
 
 
 def build(settings: IndexerSettings, tasks: Tasks) -> AsgiFastStream:
@@ -194,7 +192,7 @@ def _replay_config(settings: IndexerSettings, writer: live_lane.LiveWriter) -> L
         write=writer.write,
         group_rows=settings.headwater_indexer_group_rows,
         held_bytes=settings.headwater_indexer_replay_bytes,
-        linger_seconds=_LINGER_SECONDS,
+        lingers=True,
     )
 
 
@@ -208,5 +206,6 @@ def _backfill_config(settings: IndexerSettings, writer: backfill_lane.BackfillWr
         write=writer.write,
         group_rows=settings.headwater_indexer_group_rows,
         held_bytes=settings.headwater_indexer_backfill_bytes,
-        linger_seconds=_LINGER_SECONDS,
+        lingers=True,
+        hastens=backfill_lane.is_awaited,
     )

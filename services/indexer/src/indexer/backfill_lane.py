@@ -32,6 +32,11 @@ def weight(message: BackfillMessage) -> int:
     return 1 if batch is None else len(batch.put) + len(batch.held)
 
 
+def is_awaited(message: BackfillMessage) -> bool:
+    """Whether a message ends a snapshot of many: whoever waits for it has waited for all the others."""
+    return isinstance(message, SnapshotEnd) and message.batches > 1
+
+
 class BackfillWriter:
     """Writes groups of the backfill lane and tells what came of them."""
 

@@ -25,6 +25,7 @@ from headwater.bus.streams import ACK_WAIT_SECONDS
 from headwater.errors import InvalidInputError, TransientError
 from indexer import metrics
 from indexer.dead_letters import DeadLetters
+from indexer.linger import Waiting, linger
 from indexer.ownership import Ownership
 
 log = logging.getLogger("indexer.lane")
@@ -35,6 +36,11 @@ _ASKED_AT_ONCE = 4
 
 def _nobody() -> None:
     """Who hears of a lane that nobody waits for."""
+
+
+def _never(_: object) -> bool:
+    """Whether a message hastens where none does."""
+    return False
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ class Delivery(Generic[M]):
 class LaneConfig(Generic[M]):
     """What makes a lane: its name for metrics, its stream and consumers, its messages and its limits.
 
-    ``linger_seconds`` is how long a group that is not full waits for more: many small repos then share a transaction.
+    ``lingers``: small groups wait for more (``indexer.linger``), unless they hold a message that ``hastens``.
     ``write`` writes a group in a transaction and answers for each delivery None (done) or the seconds after which it
     shall come again. It raises TransientError when nothing can be written at the moment. ``begun`` hears of each group
     before it is written, ``idle`` when none is left.
@@ -70,7 +76,8 @@ class LaneConfig(Generic[M]):
     write: Callable[[Sequence[Delivery[M]]], Awaitable[Sequence[float | None]]]
     group_rows: int
     held_bytes: int
-    linger_seconds: float = 0.0
+    lingers: bool = False
+    hastens: Callable[[M], bool] = _never
     begun: Callable[[], None] = _nobody
     idle: Callable[[], None] = _nobody
 
@@ -146,13 +153,17 @@ class Lane(Generic[M]):
                 log.warning("%s: %s", self._config.name, error)
                 await asyncio.sleep(1.0)
                 self._arrived.set()
-            if self._config.linger_seconds and sum(d.rows for d in self._waiting) < self._config.group_rows:
-                await asyncio.sleep(self._config.linger_seconds)
             while self._waiting:
+                if self._config.lingers:
+                    await linger(self._look)
                 self._config.begun()
                 self._writing = self._next_group()
                 await self._write_group()
             self._config.idle()
+
+    def _look(self) -> Waiting:
+        hastens = not self._has_room.is_set() or any(self._config.hastens(d.message) for d in self._waiting)
+        return Waiting(len(self._waiting), sum(d.rows for d in self._waiting), hastens)
 
     def _next_group(self) -> list[Delivery[M]]:
         group: list[Delivery[M]] = []
