@@ -11,7 +11,7 @@ import pytest
 
 from headwater.atjson import MAX_DEPTH, MAX_RECORD_BYTES
 from headwater.errors import InvalidInputError, Reason
-from headwater.record import decode_record
+from headwater.record import decode_record, decode_usual_records
 
 CID = b"\x01\x71\x12\x20" + hashlib.sha256(b"").digest()
 CID_TEXT = "b" + base64.b32encode(CID).decode().lower().rstrip("=")
@@ -109,6 +109,13 @@ def test_nesting_is_bounded(head: bytes) -> None:
     assert _refusal(_nested(MAX_DEPTH, head)) is None
     assert _refusal(_nested(MAX_DEPTH + 1, head)) is Reason.RECORD_TOO_DEEP
     assert _refusal(_nested(300_000, head)) is Reason.RECORD_TOO_DEEP
+
+
+@pytest.mark.parametrize("neighbours", [0, 1, 49])
+def test_nesting_is_bounded_among_neighbours(neighbours: int) -> None:
+    around = [cbor2.dumps({"a": index}) for index in range(neighbours)]
+    assert decode_usual_records([*around, _nested(MAX_DEPTH, b"\x81")]) is not None
+    assert decode_usual_records([*around, _nested(MAX_DEPTH + 1, b"\x81")]) is None
 
 
 def test_depth_behind_siblings_is_found_and_width_is_no_depth() -> None:

@@ -18,7 +18,9 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+from operator import add
 from typing import Any, Final
 
 import libipld
@@ -47,8 +49,8 @@ _NO_CONTAINER_HEADS: Final = bytes(byte for byte in range(256) if byte >> 5 not 
 _LARGE_UNSIGNED: Final = re.compile(rb"\x1b[\x80-\xff]").search
 _LARGE_UNSIGNEDS: Final = re.compile(rb"\x1b[\x80-\xff]").findall
 _TAG: Final = 0xD8
-_LINK_TAG: Final = b"\xd8\x2a"
-_USUAL_LINKS: Final = re.compile(rb"\xd8\x2a\x58\x25\x00\x01[\x55\x71]\x12\x20").findall
+# The head of a link's tag, where what follows is not what nearly every link begins with.
+_UNUSUAL_LINK: Final = re.compile(rb"\xd8\x2a(?!\x58\x25\x00\x01[\x55\x71]\x12\x20)").search
 # What a key that the JSON form reserves contains. One pattern takes half as long as two looks for a string.
 _RESERVED_KEY: Final = re.compile(rb"\$(?:link|bytes)").search
 
@@ -81,7 +83,7 @@ def json_form(block: bytes) -> tuple[dict[str, Any], bytes, bool]:
         (size > _MAX_UNCOUNTED_BYTES and _is_costly(block))
         or _FLOAT64 in block
         or (0x1B in block and _LARGE_UNSIGNED(block) is not None)
-        or (_TAG in block and block.count(_LINK_TAG) != len(_USUAL_LINKS(block)))
+        or (_TAG in block and _UNUSUAL_LINK(block) is not None)
         or _RESERVED_KEY(block) is not None
     ):
         try:
@@ -109,7 +111,7 @@ def usual_json_forms(blocks: Sequence[bytes]) -> tuple[list[dict[str, Any]], lis
     joined = b"".join(blocks)
     suspects = _suspects(joined)
     if (
-        (_TAG in joined and joined.count(_LINK_TAG) != len(_USUAL_LINKS(joined)))
+        (_TAG in joined and _UNUSUAL_LINK(joined) is not None)
         or _RESERVED_KEY(joined) is not None
         or (
             max(map(len, blocks)) > _MAX_UNCOUNTED_BYTES
@@ -134,7 +136,8 @@ def usual_json_forms(blocks: Sequence[bytes]) -> tuple[list[dict[str, Any]], lis
     if suspects and suspects != sum(map(_suspects, strings)):
         return None
     texts = text[1:-3].decode().split(",\n,")
-    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and any(map(_may_be_too_deep, texts)):
+    # Of all brackets each of the other records has one at least.
+    if text.count(b"[") + text.count(b"{") - len(texts) >= MAX_DEPTH and max(map(add, *_brackets(texts))) > MAX_DEPTH:
         return None
     return values, texts, len(text)
 
@@ -145,8 +148,9 @@ def _suspects(data: bytes) -> int:
     return found + len(_LARGE_UNSIGNEDS(data)) if 0x1B in data else found
 
 
-def _may_be_too_deep(text: str) -> bool:
-    return len(text) > MAX_DEPTH and text.count("[") + text.count("{") > MAX_DEPTH
+def _brackets(texts: Sequence[str]) -> tuple[Iterator[int], Iterator[int]]:
+    """How many of each kind of opening bracket each text has, within strings as well."""
+    return map(str.count, texts, repeat("[")), map(str.count, texts, repeat("{"))
 
 
 def _is_costly(block: bytes) -> bool:
