@@ -104,6 +104,14 @@ def test_a_signature_is_for_one_message_and_one_key() -> None:
     assert not other.verify(b"message", signature)
 
 
+def test_numbers_of_every_length_and_sign() -> None:
+    """Signing is deterministic: among these are numbers that begin with a zero byte, and with a high bit."""
+    signatures = {message: SECRET.sign_recoverable(message)[:64] for message in (b"%d" % n for n in range(1500))}
+    assert all(KEY.verify(message, signature) for message, signature in signatures.items())
+    firsts = {(one[0] == 0, one[1] > 0x7F) for signature in signatures.values() for one in (signature, signature[32:])}
+    assert len(firsts) == 4
+
+
 def test_signatures_of_other_shapes_are_refused() -> None:
     recoverable = SECRET.sign_recoverable(b"message")
     r, s = recoverable[:32], recoverable[32:64]

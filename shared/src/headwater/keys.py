@@ -14,7 +14,6 @@ from typing import Final
 import coincurve
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from headwater.errors import InvalidInputError, Reason
@@ -36,6 +35,13 @@ _POINT_FORMS: Final = {(b"\x02", 33), (b"\x03", 33), (b"\x04", 65)}
 _MULTICODEC: Final = {b"\xe7\x01": Curve.K256, b"\x80\x24": Curve.P256}
 _K256_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+# Numbers of 32 bytes are in the order of their bytes. Of each curve what r is below, and what s is at most.
+_NONE: Final = bytes(32)
+_K256_BOUNDS: Final = _K256_ORDER.to_bytes(32, "big"), (_K256_ORDER // 2).to_bytes(32, "big")
+_P256_BOUNDS: Final = _P256_ORDER.to_bytes(32, "big"), (_P256_ORDER // 2).to_bytes(32, "big")
+# Tags and lengths of DER integers and of a sequence of two, by their length.
+_INTEGER: Final = tuple(bytes((0x02, length)) for length in range(34))
+_SEQUENCE: Final = tuple(bytes((0x30, length)) for length in range(71))
 # Verification methods from before Multikey: the type names the curve, the key has no multicodec prefix.
 _LEGACY_METHODS: Final = {
     "EcdsaSecp256k1VerificationKey2019": Curve.K256,
@@ -78,14 +84,23 @@ class PublicKey:
         """Whether ``signature`` (64 bytes, low s) is this key's over sha256 of ``message``."""
         if len(signature) != SIGNATURE_BYTES:
             return False
-        r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
-        order = _P256_ORDER if self._k256 is None else _K256_ORDER
-        if not 0 < r < order or not 0 < s <= order // 2:
+        r, s = signature[:32], signature[32:]
+        order, half = _P256_BOUNDS if self._k256 is None else _K256_BOUNDS
+        if not _NONE < r < order or not _NONE < s <= half:
             return False
-        der = encode_dss_signature(r, s)
+        numbers = _der_integer(r) + _der_integer(s)
+        der = _SEQUENCE[len(numbers)] + numbers
         if self._k256 is not None:
             return self._k256.verify(der, message)
         return self._p256 is not None and _verify_p256(self._p256, der, message)
+
+
+def _der_integer(number: bytes) -> bytes:
+    """A number above 0 in its one DER encoding: as short as can be, without a sign (ITU-T X.690, 8.3)."""
+    digits = number.lstrip(b"\0")
+    if digits[0] > 0x7F:
+        digits = b"\0" + digits
+    return _INTEGER[len(digits)] + digits
 
 
 def _verify_p256(key: ec.EllipticCurvePublicKey, der: bytes, message: bytes) -> bool:
