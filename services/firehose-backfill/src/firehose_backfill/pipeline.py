@@ -147,7 +147,7 @@ class Pipeline:
             event = await self._looked_up(waiting.frame, waiting.mark.at_us)
             line.popleft()
             if event is None:
-                self._safe(waiting)
+                self._done(waiting.mark, waiting.size)
             else:
                 self._send(event, waiting)
         del self._lines[did]
@@ -186,10 +186,8 @@ class Pipeline:
         return LiveIdentity(did=frame.did, seq=frame.seq, at_us=at_us, handle=handle, pds=identity.pds)
 
     def _send(self, event: LiveEvent, waiting: _Waiting) -> None:
-        self._outbox.add(event, waiting.size, partial(self._safe, waiting))
-
-    def _safe(self, waiting: _Waiting) -> None:
-        self._done(waiting.mark, waiting.size)
+        # What waits for its acknowledgement does without the frame, which is larger than all else.
+        self._outbox.add(event, waiting.size, partial(self._done, waiting.mark, waiting.size))
 
     def _done(self, mark: Mark, size: int) -> None:
         self.bytes -= size
