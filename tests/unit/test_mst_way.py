@@ -16,6 +16,7 @@ from headwater.blocks import FrameBlocks
 from headwater.errors import InvalidInputError
 from headwater.frames import Op
 from headwater.mst_splice import NotUsualError, spliced_root
+from headwater.mst_way import Nodes
 from naive_repo import cid_of
 
 VALUE, NEW = cid_of(b"\xa0"), cid_of(b"new")
@@ -134,6 +135,17 @@ def test_nor_is_another_where_a_third_key_has_moved_it() -> None:
                     spliced, apart = _verdicts(other, before, *order)
                     assert spliced is apart
     assert taken > 1
+
+
+@pytest.mark.parametrize(("depth", "found"), [(32, True), (33, False)])
+def test_the_way_up_is_as_long_as_a_tree_may_be_deep(depth: int, found: bool) -> None:
+    leaf = naive_repo.node(None, [(key, NEW, None) for key in LAYERS[0][:2]])
+    chain = [leaf]
+    for _ in range(depth):
+        chain.append(naive_repo.node(cid_of(chain[-1]), []))
+    blocks = {cid_of(block): block for block in reversed(chain)}
+    place = Nodes(FrameBlocks(blocks)).from_value(cid_of(chain[-1]), LAYERS[0][0], NEW)
+    assert (place is not None) is found
 
 
 def test_a_value_is_no_link() -> None:

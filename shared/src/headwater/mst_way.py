@@ -30,9 +30,9 @@ from headwater.mst_pieces import (
 MAX_DEPTH: Final = 32
 # A repo of a million records has nodes of 2 KB, 12 deep; each write reads those on its way.
 _MAX_NODE_BYTES: Final = 16_384
-# A whole frame is looked through, several times where its nodes come in an unusual order.
+# A whole frame is looked through, and once more where its nodes come in another order than from the root down.
 _FEW_BYTES: Final = 65_536
-_MAX_ROUNDS: Final = 4
+_ROUNDS: Final = 2
 _LINK_BYTES: Final = len(TREE)
 _SUBTREE: Final = (TREE, LEFT)
 
@@ -142,14 +142,14 @@ class Nodes:
         lead there."""
         chain: list[Passed] = []
         sought = value
-        for _ in range(_MAX_ROUNDS):
+        for _ in range(_ROUNDS):
             # Mostly a node comes before those that it links.
             for cid, block in reversed(self._at_hand.items()):
                 at = block.find(sought)
                 if at < 0:
                     continue
                 at += PREFIX_LENGTH
-                if chain and block[at - _LINK_BYTES : at] not in _SUBTREE:
+                if chain and (block[at - _LINK_BYTES : at] not in _SUBTREE or len(chain) > MAX_DEPTH):
                     return []
                 chain.append((cid, block, at))
                 if cid == root:

@@ -29,6 +29,7 @@ class Selection:
         wrong = [did for did in excluded if not is_did(did)]
         if wrong:
             raise ValueError(f"not a DID: {', '.join(wrong)[:200]}")
+        self._alone = worker_count == 1
         self._partitions = frozenset(owned_partitions(worker_id, worker_count))
         self._excluded = frozenset(excluded)
         self._collections = collections
@@ -36,7 +37,7 @@ class Selection:
 
     def owns(self, did: str) -> bool:
         """Whether the account's events are this worker's to take."""
-        return partition(did) in self._partitions
+        return self._alone or partition(did) in self._partitions
 
     def excludes(self, did: str) -> bool:
         """Whether nothing of the account is wanted."""
