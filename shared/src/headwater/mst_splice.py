@@ -79,18 +79,18 @@ class _SplicedTree:
     def remove(self, key: bytes, value: bytes, layer: int, *, sure: bool) -> None:
         """Take out a key that has this value."""
         place = self._place(key, value, sure=sure)
-        _, block, found, index, start, before, _, _, _ = place
+        found, index, before = place.found, place.lower, place.before
         _check_layer(place, key, layer)
         piece, _, _, p, right, _ = found[index]
         if key_behind(before, found[index]) is None:
             raise NotUsualError("no node")
-        end, between, subtree = start + len(piece), b"", place.subtree()
+        end, between, subtree = place.start + len(piece), b"", place.subtree()
         if right:
             subtree = self._merged(subtree, right, MAX_DEPTH)
         if index + 1 < len(found):
             between = _closed_up(found[index + 1], key, p, before)
             end += len(found[index + 1][0])
-        self._lead_to(_respliced(place, subtree, between, block[end:], len(found) - 1), place)
+        self._lead_to(_respliced(place, subtree, between, place.block[end:], len(found) - 1), place)
 
     def insert(self, key: bytes, value: bytes | None, layer: int) -> None:
         """Put a key in that is not there."""
@@ -99,13 +99,13 @@ class _SplicedTree:
         place = self._nodes.from_root(self.root, key, steps)
         if place.here or value is None or len(place.above) != steps:
             raise NotUsualError("there already, or nothing is near where it belongs")
-        _, block, found, index, end, before, _, _, _ = place
+        found, index, end, before = place.found, place.lower, place.start, place.before
         left, right = self._parted(place.subtree(), key, MAX_DEPTH)
         between = encode_piece(before, key, value[PREFIX_LENGTH:], right or None)
         if index < len(found):
             between += _moved(found[index], before, key)
             end += len(found[index][0])
-        self._lead_to(_respliced(place, left, between, block[end:], len(found) + 1), place)
+        self._lead_to(_respliced(place, left, between, place.block[end:], len(found) + 1), place)
 
     def replace(self, key: bytes, value: bytes, other: bytes, *, sure: bool) -> None:
         """Give a key another value than this one."""
@@ -188,7 +188,7 @@ def _check_layer(place: Place, key: bytes, layer: int) -> None:
 
 def _respliced(place: Place, subtree: bytes, between: bytes, rest: bytes, count: int) -> bytes:
     """The node with ``count`` pieces: the lower ones, then ``subtree``, then ``between`` and ``rest``."""
-    _, block, found, index, start, _, _, _, _ = place
+    block, found, index, start = place.block, place.found, place.lower, place.start
     head = node_head(len(found))
     if not block.startswith(head):
         raise NotUsualError("no node")

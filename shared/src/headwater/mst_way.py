@@ -11,7 +11,9 @@ both ways are one.
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from headwater.blocks import FrameBlocks
 from headwater.cid import DAG_CBOR_PREFIX, PREFIX_LENGTH
@@ -44,7 +46,7 @@ class NotUsualError(Exception):
     """Not to be had by splicing; ``headwater.mst_tree`` can do it, or knows what is wrong."""
 
 
-class Place(NamedTuple):
+class Place(msgspec.Struct, frozen=True):
     """Where the way to a key ends: in the node ``block`` of that ``cid``.
 
     ``lower`` of its pieces, which end at ``start``, have lower keys, the last of them ``before``. ``here``: the next

@@ -9,20 +9,18 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
+import msgspec
 from pydantic import BaseModel, ConfigDict
 
 LIVE: Final = "live"
 
 
-class Mark:
+class Mark(msgspec.Struct, eq=False, gc=False):
     """An event under way; made by ``LowWatermark.begin``."""
 
-    __slots__ = ("at_us", "done", "seq")
-
-    def __init__(self, seq: int, at_us: int) -> None:
-        self.seq = seq
-        self.at_us = at_us
-        self.done = False
+    seq: int
+    at_us: int
+    done: bool = False
 
 
 class LowWatermark:

@@ -8,7 +8,9 @@ the last one that it has, what was between cannot be known, and that is a gap.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from headwater.bus.firehose import Gap, GapKind, GapState
 
@@ -18,7 +20,7 @@ MARGIN: Final = 200
 _CLOCKS_DIFFER_US: Final = 60 * 1_000_000
 
 
-class Place(NamedTuple):
+class Place(msgspec.Struct, frozen=True, gc=False):
     """An event: its seq, and the relay's time of it in microseconds since 1970."""
 
     seq: int

@@ -47,12 +47,12 @@ class Judge:
         return LiveSync(did=sync.did, rev=sync.rev, data=sync.data, seq=sync.seq, at_us=at_us)
 
     def _commit(self, frame: CommitFrame, at_us: int, key: PublicKey) -> LiveCommit:
-        commit, refused, legacy = verify_commit(frame, key, now_us(), self._max_row_bytes, self._selection.wants, at_us)
-        for record in refused:
+        verified = verify_commit(frame, key, now_us(), self._max_row_bytes, self._selection.wants, at_us)
+        for record in verified.refused:
             metrics.RECORDS_REJECTED.labels(record.reason.value).inc()
             self._letters.record(frame.did, frame.rev, record)
-        (_LEGACY if legacy else _PROVEN).inc()
-        return commit
+        (_LEGACY if verified.legacy else _PROVEN).inc()
+        return verified.commit
 
     def broken(self, relay: str, frame: CommitFrame | SyncFrame, at_us: int, error: InvalidInputError) -> LiveBroken:
         """What is told of a frame that was refused: its repo may have changed in a way that nobody saw."""

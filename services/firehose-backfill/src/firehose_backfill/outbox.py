@@ -11,7 +11,9 @@ import itertools
 import uuid
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+import msgspec
 
 from firehose_backfill import metrics
 from headwater.bus.messages import LiveBatch, LiveBroken, LiveCommit, LiveEvent, encode
@@ -27,7 +29,7 @@ LINGER_SECONDS: Final = 0.005
 _MESSAGE_OVERHEAD: Final = 1024
 
 
-class Sent(NamedTuple):
+class Sent(msgspec.Struct, frozen=True):
     """An event, the bytes of its frame, and who hears that it is on the bus."""
 
     event: LiveEvent
@@ -88,7 +90,7 @@ class Outbox:
 
     async def _send_in_parts(self, batch: list[Sent]) -> None:
         if len(batch) == 1:
-            await self._send([batch[0]._replace(event=_too_large(batch[0].event))])
+            await self._send([msgspec.structs.replace(batch[0], event=_too_large(batch[0].event))])
             return
         middle = len(batch) // 2
         await self._send(batch[:middle])

@@ -12,7 +12,9 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+import msgspec
 
 from firehose_backfill import metrics
 from firehose_backfill.cursor import LowWatermark, Mark
@@ -29,7 +31,7 @@ MAX_EVENTS: Final = 50_000
 """How many events may be behind the oldest one that is not safe: what a crash reads again."""
 
 
-class _Waiting(NamedTuple):
+class _Waiting(msgspec.Struct, frozen=True):
     frame: AccountEvent
     size: int
     mark: Mark

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+import msgspec
+
 from headwater.blocks import Blocks
 from headwater.bus.messages import Keys, Rows
 from headwater.cid import cid_text
@@ -33,7 +35,7 @@ class RefusedRecord(NamedTuple):
     block: bytes
 
 
-class CommitRows(NamedTuple):
+class CommitRows(msgspec.Struct, frozen=True):
     """The operations of one commit. The keys of ``refused`` are in ``delete`` as well."""
 
     put: Rows

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+
+import msgspec
 
 from firehose_backfill.inversion import check_written, leads_back
 from firehose_backfill.rows import RefusedRecord, commit_rows
@@ -26,7 +27,7 @@ from headwater.frames import CommitFrame, SyncFrame
 from headwater.keys import PublicKey
 
 
-class VerifiedCommit(NamedTuple):
+class VerifiedCommit(msgspec.Struct, frozen=True):
     """A commit as it goes on the bus, and the records that do not.
 
     The keys of ``refused`` records are among the commit's deletions, since no earlier version of theirs is in the
