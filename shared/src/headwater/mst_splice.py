@@ -84,9 +84,8 @@ class _SplicedTree:
         piece, _, _, p, right, _ = found[index]
         if key_behind(before, found[index]) is None:
             raise NotUsualError("no node")
-        end, between, subtree = place.start + len(piece), b"", place.subtree()
-        if right:
-            subtree = self._merged(subtree, right, MAX_DEPTH)
+        end, between = place.start + len(piece), b""
+        subtree = self._merged(place.subtree(), right, MAX_DEPTH) if right else None
         if index + 1 < len(found):
             between = _closed_up(found[index + 1], key, p, before)
             end += len(found[index + 1][0])
@@ -105,7 +104,7 @@ class _SplicedTree:
         if index < len(found):
             between += _moved(found[index], before, key)
             end += len(found[index][0])
-        self._lead_to(_respliced(place, left, between, place.block[end:], len(found) + 1), place)
+        self._lead_to(_respliced(place, left if place.at else None, between, place.block[end:], len(found) + 1), place)
 
     def replace(self, key: bytes, value: bytes, other: bytes, *, sure: bool) -> None:
         """Give a key another value than this one."""
@@ -186,14 +185,15 @@ def _check_layer(place: Place, key: bytes, layer: int) -> None:
         raise NotUsualError("the key is not of this layer")
 
 
-def _respliced(place: Place, subtree: bytes, between: bytes, rest: bytes, count: int) -> bytes:
-    """The node with ``count`` pieces: the lower ones, then ``subtree``, then ``between`` and ``rest``."""
+def _respliced(place: Place, subtree: bytes | None, between: bytes, rest: bytes, count: int) -> bytes:
+    """The node with ``count`` pieces: the lower ones, then ``subtree`` (None: the one that is there), then ``between``
+    and ``rest``."""
     block, found, index, start = place.block, place.found, place.lower, place.start
     head = node_head(len(found))
     if not block.startswith(head):
         raise NotUsualError("no node")
     lower = block[len(head) : start]
-    if subtree != place.subtree():
+    if subtree is not None:
         if index:
             last = found[index - 1]
             lower = block[len(head) : start - len(last[0])] + retree_piece(last, subtree)
