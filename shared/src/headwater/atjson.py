@@ -136,8 +136,8 @@ def usual_json_forms(blocks: Sequence[bytes]) -> tuple[list[dict[str, Any]], lis
     if suspects and suspects != sum(map(_suspects, strings)):
         return None
     texts = text[1:-3].decode().split(",\n,")
-    # Of all brackets each of the other records has one at least.
-    if text.count(b"[") + text.count(b"{") - len(texts) >= MAX_DEPTH and max(map(add, *_brackets(texts))) > MAX_DEPTH:
+    # Of all brackets each of the other records has one at least, and one is around all of them.
+    if text.count(b"[") + text.count(b"{") - len(texts) > MAX_DEPTH and max(map(add, *_brackets(texts))) > MAX_DEPTH:
         return None
     return values, texts, len(text)
 
