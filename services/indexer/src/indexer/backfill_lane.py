@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 import asyncpg
@@ -96,17 +95,17 @@ class BackfillWriter:
 
     async def _contexts(self, deliveries: Sequence[Delivery[BackfillMessage]]) -> dict[str, EndContext]:
         ends = [(d.message, d.count) for d in deliveries if isinstance(d.message, SnapshotEnd)]
+        asked = {(end.did, end.job) for end, _ in ends if end.outcome in (Outcome.COMPLETE, Outcome.UNCHANGED)}
         try:
-            contexts = await asyncio.gather(*(self._context(end, count) for end, count in ends))
+            heard = await self._jobs.heard(asked, "cancel")
         except (nats.errors.Error, OSError) as error:
             raise TransientError(f"a job's parts cannot be read: {error}") from error
-        return {end.job: context for (end, _), context in zip(ends, contexts, strict=True)}
-
-    async def _context(self, end: SnapshotEnd, count: int) -> EndContext:
-        if end.outcome not in (Outcome.COMPLETE, Outcome.UNCHANGED):
-            return EndContext()
-        cancel = await self._jobs.cancel(end.did, end.job)
-        return EndContext(cancelled=cancel is not None, exhausted=count > _DELIVERIES_BEFORE_GIVING_UP)
+        return {
+            end.job: EndContext(heard[end.job].cancelled, exhausted=count > _DELIVERIES_BEFORE_GIVING_UP)
+            if end.job in heard
+            else EndContext()
+            for end, count in ends
+        }
 
 
 def _letters(batch: SnapshotBatch, rows: Rows, refused: dict[int, str]) -> list[RefusedRecord]:

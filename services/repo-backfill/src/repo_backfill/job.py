@@ -42,8 +42,8 @@ _SOON_SECONDS = 1.0
 class Job:
     """A request that this worker holds. ``begun``: some worker may have held it before.
 
-    Where none has, nothing is read that only then could be there. Should that be wrong, the claim finds it out, and the
-    job is taken up as one that was begun.
+    Where none has, its fetch part is not read, which only then could be there. Should that be wrong, the claim finds it
+    out, and the job is taken up as one that was begun.
     """
 
     def __init__(self, tools: Tools, request: BackfillRequest, *, begun: bool = True) -> None:
@@ -76,9 +76,7 @@ class Job:
         Raises nats errors when the bus is away at the very beginning.
         """
         try:
-            async with self._tools.switchboard.signals(
-                self._request.did, self._request.job_id, begun=self._begun
-            ) as signals:
+            async with self._tools.switchboard.signals(self._request.did, self._request.job_id) as signals:
                 settled = await self._run(signals)
         except OvertakenError:
             if not self._begun and not self._claimed:
@@ -93,7 +91,7 @@ class Job:
         return settled
 
     async def _run(self, signals: JobSignals) -> Disposition:
-        if await self._tools.jobs.request(self._request.did, self._request.job_id) is None:
+        if not signals.requested:
             # The gateway publishes first and mirrors the request after that; it may have died in between.
             await self._tools.jobs.put_request(self._request)
         part = await self._progress.read() if self._begun else None

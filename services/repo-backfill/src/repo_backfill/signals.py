@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import chain
 
@@ -19,7 +19,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from pydantic import ValidationError
 
-from headwater.bus.job_store import JobStore
+from headwater.bus.job_store import JobStore, PartName
 from headwater.bus.jobs import CancelPart, IndexPart, IndexState
 from headwater.bus.streams import BUCKET_JOBS
 
@@ -31,11 +31,12 @@ _FINAL = (IndexState.DONE, IndexState.FAILED, IndexState.CANCELLED)
 
 
 class JobSignals:
-    """What has been heard of one job."""
+    """What has been heard of one job. ``requested``: the bucket has its request."""
 
     def __init__(self, did: str, job_id: str) -> None:
         self.did = did
         self.job_id = job_id
+        self.requested = False
         self.cancelled = False
         self.index: IndexPart | None = None
         self._heard = asyncio.Condition()
@@ -85,20 +86,16 @@ class Switchboard:
         self._client = client
         self._store = store
         self._jobs: defaultdict[str, list[JobSignals]] = defaultdict(list)
+        self._beginning: list[JobSignals] = []
+        self._turn = asyncio.Lock()
 
     @asynccontextmanager
-    async def signals(self, did: str, job_id: str, *, begun: bool = True) -> AsyncIterator[JobSignals]:
-        """What is known of a job now, kept up to date within the context. Raises nats errors when the bus is away.
-
-        Of one that was never ``begun`` the indexer has nothing to say yet.
-        """
+    async def signals(self, did: str, job_id: str) -> AsyncIterator[JobSignals]:
+        """What is known of a job now, kept up to date within the context. Raises nats errors when the bus is away."""
         signals = JobSignals(did, job_id)
         self._jobs[job_id].append(signals)
         try:
-            if begun:
-                await self._read(signals)
-            elif await self._store.cancel(did, job_id) is not None:
-                await signals.hear(True, None)
+            await self._read_with_others(signals)
             yield signals
         finally:
             self._jobs[job_id].remove(signals)
@@ -110,18 +107,31 @@ class Switchboard:
         for part in ("cancel", "index"):
             await self._client.subscribe(f"{_SUBJECTS}.{part}", cb=self._heard)
         while True:
-            for signals in list(chain.from_iterable(self._jobs.values())):
-                try:
-                    await self._read(signals)
-                except (nats.errors.Error, OSError) as error:
-                    log.debug("cannot read signals: %s", error)
-                    break
+            try:
+                await self._read(list(chain.from_iterable(self._jobs.values())), "cancel", "index")
+            except (nats.errors.Error, OSError) as error:
+                log.debug("cannot read signals: %s", error)
             await asyncio.sleep(_READ_SECONDS)
 
-    async def _read(self, signals: JobSignals) -> None:
-        cancel = await self._store.cancel(signals.did, signals.job_id)
-        index = await self._store.index(signals.did, signals.job_id)
-        await signals.hear(cancel is not None, index)
+    async def _read_with_others(self, signals: JobSignals) -> None:
+        """One question is under way at a time; jobs that begin meanwhile share the next."""
+        self._beginning.append(signals)
+        try:
+            async with self._turn:
+                while signals in self._beginning:
+                    together = list(self._beginning)
+                    await self._read(together, "request", "cancel", "index")
+                    self._beginning = [other for other in self._beginning if other not in together]
+        finally:
+            if signals in self._beginning:
+                self._beginning.remove(signals)
+
+    async def _read(self, listening: Sequence[JobSignals], *parts: PartName) -> None:
+        told = await self._store.heard([(signals.did, signals.job_id) for signals in listening], *parts)
+        for signals in listening:
+            heard = told[signals.job_id]
+            signals.requested = signals.requested or heard.requested
+            await signals.hear(heard.cancelled, heard.index)
 
     async def _heard(self, message: Msg) -> None:
         _, _, _, job_id, part = message.subject.split(".")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from nats.js.errors import KeyNotFoundError
@@ -12,12 +13,22 @@ from pydantic import BaseModel, ValidationError
 
 from headwater.bus.buckets import entries
 from headwater.bus.jobs import BackfillRequest, CancelPart, FetchPart, IndexPart, JobStatus, fold, job_key
+from headwater.bus.last_values import last_values
 from headwater.bus.subjects import did_token
 from headwater.errors import InvariantError
 
 PartName = Literal["request", "cancel", "fetch", "index"]
 P = TypeVar("P", bound=BaseModel)
 _AT_ONCE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Whether a job's request is there, whether somebody asked it to stop, and the indexer's side."""
+
+    requested: bool
+    cancelled: bool
+    index: IndexPart | None
 
 
 class JobStore:
@@ -60,6 +71,22 @@ class JobStore:
     async def index(self, did: str, job_id: str) -> IndexPart | None:
         """The indexer's side."""
         return await self._get(did, job_id, "index", IndexPart)
+
+    async def heard(self, jobs: Collection[tuple[str, str]], *parts: PartName) -> dict[str, Heard]:
+        """What others have written of these jobs (account and id), by job id, as far as these parts tell."""
+        keys = {job_key(did, job_id, part): (job_id, part) for did, job_id in jobs for part in parts}
+        found: dict[str, dict[str, bytes]] = {job_id: {} for _, job_id in jobs}
+        for key, value in (await last_values(self._bucket, keys)).items():
+            job_id, part = keys[key]
+            found[job_id][part] = value
+        return {
+            job_id: Heard(
+                requested="request" in of_job,
+                cancelled="cancel" in of_job,
+                index=_parse(IndexPart, of_job["index"], job_id) if "index" in of_job else None,
+            )
+            for job_id, of_job in found.items()
+        }
 
     async def status(self, did: str, job_id: str) -> JobStatus | None:
         """A job as people see it; None when the account has no such job."""
