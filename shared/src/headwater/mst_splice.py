@@ -165,8 +165,10 @@ class _SplicedTree:
     def _lead_to(self, block: bytes, place: Place) -> None:
         """Put a changed node in the tree, nothing for one in which nothing is left, and have the ones above link it."""
         above = place.above
+        self._nodes.drop(place.cid)
         while block == EMPTY_NODE and above:
-            (_, passed, at), *above = above
+            (cid, passed, at), *above = above
+            self._nodes.drop(cid)
             if passed != join_node([], passed[at:]):
                 block = passed[: at - len(LINK)] + NULL + passed[at + DIGEST_BYTES :]
         self.root = self._nodes.put(block, above)

@@ -89,10 +89,14 @@ class Nodes:
         self._at_hand[DAG_CBOR_PREFIX + digest] = block
         return digest
 
-    def take(self, cid: bytes) -> bytes:
-        """``read``, for a node that is to be merged: no way leads through it any more."""
-        block = self.read(cid)
+    def drop(self, cid: bytes) -> None:
+        """A node is replaced: no way leads through it any more."""
         self._at_hand.pop(cid, None)
+
+    def take(self, cid: bytes) -> bytes:
+        """``read``, and ``drop``."""
+        block = self.read(cid)
+        self.drop(cid)
         return block
 
     def put(self, block: bytes, above: list[Passed]) -> bytes:
@@ -108,7 +112,7 @@ class Nodes:
         return DAG_CBOR_PREFIX + digest
 
     def at(self, cid: bytes, key: bytes) -> Place:
-        """Where a key would be in a node."""
+        """Where a key would be in a node that is to be parted."""
         block = self.take(cid)
         return Place(cid, block, *_look(block, key), [])
 
