@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from indexer.right_of_way import RightOfWay
+import pytest
+
+from indexer.right_of_way import Rests, RightOfWay
 
 
 async def giving(way: RightOfWay) -> asyncio.Task[None]:
@@ -58,3 +60,63 @@ async def test_others_have_their_turn_where_no_live_event_is() -> None:
     await RightOfWay().give()
     assert turns == ["other"]
     await task
+
+
+class Slept:
+    """A clock that is set, and how long somebody slept."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.slept: list[float] = []
+        self.way = RightOfWay(lambda: self.now)
+        self.rests = Rests(self.way, self.sleep)
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+    def live(self, *, since: float, until: float) -> None:
+        """Two groups of live events, one after the other."""
+        self.now = since
+        self.way.take()
+        self.now = (since + until) / 2
+        self.way.take()
+        self.now = until
+        self.way.leave()
+
+
+async def test_a_group_is_followed_by_a_rest_twice_as_long_as_live_events_were_under_way() -> None:
+    there = Slept()
+    there.live(since=101.0, until=105.0)
+    there.rests.begin()
+    there.live(since=106.0, until=106.03)
+    there.now = 107.0
+    there.live(since=108.0, until=108.02)
+    there.now = 109.0
+    await there.rests.rest()
+    assert there.slept == pytest.approx([0.1])
+
+
+async def test_where_no_live_event_was_under_way_nobody_rests() -> None:
+    there = Slept()
+    there.live(since=101.0, until=105.0)
+    there.rests.begin()
+    there.now = 200.0
+    await there.rests.rest()
+    assert there.slept == []
+
+
+async def test_live_events_that_are_still_under_way_count() -> None:
+    there = Slept()
+    there.rests.begin()
+    there.way.take()
+    there.now += 0.05
+    await there.rests.rest()
+    assert there.slept == pytest.approx([0.1])
+
+
+async def test_no_rest_is_long() -> None:
+    there = Slept()
+    there.rests.begin()
+    there.live(since=101.0, until=161.0)
+    await there.rests.rest()
+    assert there.slept == [0.5]

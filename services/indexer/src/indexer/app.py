@@ -47,7 +47,7 @@ from indexer.purge import keep_purging
 from indexer.records import Records
 from indexer.resync import Resyncs
 from indexer.retention import keep_forgetting
-from indexer.right_of_way import RightOfWay
+from indexer.right_of_way import Rests, RightOfWay
 from indexer.settings import IndexerSettings
 
 log = logging.getLogger("indexer")
@@ -138,7 +138,7 @@ async def _work(
     lanes = (
         Lane(_live_config(settings, live, way), client, ownership, dead),
         Lane(_replay_config(settings, replay), client, ownership, dead),
-        Lane(_backfill_config(settings, backfill), client, ownership, dead),
+        Lane(_backfill_config(settings, backfill, Rests(way)), client, ownership, dead),
     )
     async with asyncio.TaskGroup() as group:
         group.create_task(ownership.run(), name="ownership")
@@ -196,7 +196,9 @@ def _replay_config(settings: IndexerSettings, writer: live_lane.LiveWriter) -> L
     )
 
 
-def _backfill_config(settings: IndexerSettings, writer: backfill_lane.BackfillWriter) -> LaneConfig[BackfillMessage]:
+def _backfill_config(
+    settings: IndexerSettings, writer: backfill_lane.BackfillWriter, rests: Rests
+) -> LaneConfig[BackfillMessage]:
     return LaneConfig(
         name="backfill",
         stream=STREAM_BACKFILL,
@@ -208,4 +210,6 @@ def _backfill_config(settings: IndexerSettings, writer: backfill_lane.BackfillWr
         held_bytes=settings.headwater_indexer_backfill_bytes,
         lingers=True,
         hastens=backfill_lane.is_awaited,
+        begun=rests.begin,
+        rest=rests.rest,
     )

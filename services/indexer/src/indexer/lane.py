@@ -38,6 +38,10 @@ def _nobody() -> None:
     """Who hears of a lane that nobody waits for."""
 
 
+async def _at_once() -> None:
+    """The rest of a lane that gives way to no other."""
+
+
 def _never(_: object) -> bool:
     """Whether a message hastens where none does."""
     return False
@@ -65,7 +69,7 @@ class LaneConfig(Generic[M]):
     ``lingers``: small groups wait for more (``indexer.linger``), unless they hold a message that ``hastens``.
     ``write`` writes a group in a transaction and answers for each delivery None (done) or the seconds after which it
     shall come again. It raises TransientError when nothing can be written at the moment. ``begun`` hears of each group
-    before it is written, ``idle`` when none is left.
+    before it is written, ``rest`` is awaited when it is settled, ``idle`` hears when none is left.
     """
 
     name: str
@@ -79,6 +83,7 @@ class LaneConfig(Generic[M]):
     lingers: bool = False
     hastens: Callable[[M], bool] = _never
     begun: Callable[[], None] = _nobody
+    rest: Callable[[], Awaitable[None]] = _at_once
     idle: Callable[[], None] = _nobody
 
 
@@ -159,6 +164,7 @@ class Lane(Generic[M]):
                 self._config.begun()
                 self._writing = self._next_group()
                 await self._write_group()
+                await self._config.rest()
             self._config.idle()
 
     def _look(self) -> Waiting:

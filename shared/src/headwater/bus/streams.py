@@ -80,7 +80,8 @@ STREAMS: tuple[StreamConfig, ...] = (
         retention=RetentionPolicy.WORK_QUEUE,
         discard=DiscardPolicy.NEW,
         storage=StorageType.FILE,
-        max_bytes=512 * _MIB,
+        # A few seconds of what the indexer writes: when it rests, whoever fetches repos rests too.
+        max_bytes=64 * _MIB,
         duplicate_window=120,
     ),
     StreamConfig(
