@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import asyncpg
 
@@ -32,8 +32,8 @@ _LAST = "SELECT extract(epoch FROM max(pg_xact_commit_timestamp(xmin)))::float8 
 _HAS_BEGUN = "SELECT EXISTS (SELECT FROM record WHERE did = $1)"
 
 
-async def measure_live(bench: Bench, load: Load, imported: str, sizes: Sizes) -> Live:
-    """All of it, on an empty table; ``imported`` is the account whose import runs beside the last frames.
+async def measure_live(bench: Bench, load: Load, imported: Sequence[str], sizes: Sizes) -> Live:
+    """All of it, on an empty table; ``imported`` are the accounts whose imports run beside frames, one each round.
 
     Postgres has to remember commits.
     """
@@ -43,10 +43,11 @@ async def measure_live(bench: Bench, load: Load, imported: str, sizes: Sizes) ->
     live = Live()
     for _ in range(sizes.rounds):
         live.runs.append(await timed_frames(load, database, bench.processes, sizes.burst))
-    live.alone.append(await latency(load, database, sizes.paced, sizes.pace))
-    done, beside = await latency_beside_import(bench, load, imported, sizes)
-    live.imports.append(done)
-    live.beside.append(beside)
+    for did in imported:
+        live.alone.append(await latency(load, database, sizes.paced, sizes.pace))
+        done, beside = await latency_beside_import(bench, load, did, sizes)
+        live.imports.append(done)
+        live.beside.append(beside)
     return live
 
 

@@ -42,6 +42,7 @@ class Cast:
     many: list[list[str]]
     into_full: list[list[str]]
     huge: str
+    beside: list[str]
 
     @classmethod
     async def make(cls, network: SimulatedNetwork, sizes: Sizes) -> Cast:
@@ -52,9 +53,10 @@ class Cast:
             many=[await network.accounts(sizes.many, sizes.each) for _ in range(sizes.rounds)],
             into_full=[await network.accounts(sizes.many, sizes.each) for _ in range(sizes.rounds)],
             huge=await network.account(sizes.huge),
+            beside=[await network.account(sizes.huge) for _ in range(sizes.rounds)],
         )
-        groups = (*cast.many, *cast.into_full)
-        await network.build_cars([cast.warm_up, *cast.one, cast.huge, *(did for group in groups for did in group)])
+        groups = (cast.one, cast.beside, *cast.many, *cast.into_full)
+        await network.build_cars([cast.warm_up, cast.huge, *(did for group in groups for did in group)])
         return cast
 
 
@@ -84,7 +86,7 @@ async def measure(sizes: Sizes, cache: Path, say: Say) -> Results:
         stages = await measure_stages(car, cast.one[0], sizes.one, sizes.rounds, running.database_url, running.nats_url)
         frames = await measure_frames(load.file, sizes.verified, sizes.rounds, running.nats_url)
         say("the firehose, live")
-        live = await _live(stack, bench, running, load, cast.huge, sizes)
+        live = await _live(stack, bench, running, load, cast.beside, sizes)
         return Results(described, one, many, again, huge, full, stages, frames, live)
 
 
@@ -95,8 +97,8 @@ async def measure_firehose(sizes: Sizes, cache: Path, say: Say) -> tuple[FrameSt
         network = await stack.enter_async_context(simulated_network(cache))
         load = await stack.enter_async_context(frame_load(cache, sizes.frames, sizes.authors))
         await network.register(load.file.accounts, load.relay_url)
-        huge = await network.account(sizes.huge)
-        await network.build_cars([huge])
+        beside = [await network.account(sizes.huge) for _ in range(sizes.rounds)]
+        await network.build_cars(beside)
         say("the stack")
         running = stack.enter_context(running_stack(network.plc_url, RELAY_URLS=load.relay_url))
         running.wait_ready()
@@ -106,11 +108,11 @@ async def measure_firehose(sizes: Sizes, cache: Path, say: Say) -> tuple[FrameSt
         say("the frames alone")
         frames = await measure_frames(load.file, sizes.verified, sizes.rounds, running.nats_url)
         say("live")
-        return frames, await _live(stack, bench, running, load, huge, sizes)
+        return frames, await _live(stack, bench, running, load, beside, sizes)
 
 
 async def _live(
-    stack: AsyncExitStack, bench: Bench, running: RunningStack, load: Load, imported: str, sizes: Sizes
+    stack: AsyncExitStack, bench: Bench, running: RunningStack, load: Load, imported: list[str], sizes: Sizes
 ) -> Live:
     database = await remember_commits(running)
     stack.push_async_callback(database.close)

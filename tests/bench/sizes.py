@@ -8,10 +8,10 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Sizes:
     """``one``: records of the single repo. ``many`` repos of ``each`` records. ``huge``: records of the repo that is
-    imported for the peak of memory, once. ``held``: rows that the full table holds. ``rounds``: runs of the rest.
-    ``singles``: rows that the yardstick inserts one at a time. ``frames`` of the firehose, of so many
-    ``authors``: ``verified`` of them alone, ``burst`` in each run at full speed, ``paced`` in each at ``pace`` a
-    second.
+    imported for the peak of memory, and of those beside live frames. ``held``: rows that the full table holds.
+    ``rounds``: runs of the rest. ``singles``: rows that the yardstick inserts one at a time. ``frames`` of the
+    firehose, of so many ``authors``: ``verified`` of them alone, ``burst`` in each run at full speed, ``paced`` in each
+    at ``pace`` a second.
     """
 
     one: int = 100_000
@@ -25,7 +25,7 @@ class Sizes:
     authors: int = 500
     verified: int = 20_000
     burst: int = 20_000
-    paced: int = 10_000
+    paced: int = 6_500
     pace: float = 500.0
 
 
