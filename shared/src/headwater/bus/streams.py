@@ -23,6 +23,7 @@ from nats.js.api import (
 from nats.js.errors import APIError, NotFoundError
 
 from headwater.bus import subjects
+from headwater.bus.server_version import check_server_version
 from headwater.bus.subjects import PARTITIONS, RequestLane
 
 log = logging.getLogger("headwater.bus")
@@ -202,8 +203,11 @@ def _durable(name: str, subject: str, max_ack_pending: int, ack_wait: float = AC
 async def apply_topology(js: JetStreamContext) -> list[str]:
     """Declare all that is missing and mend what differs. Returns the differences found, for people.
 
-    Several services may do this at once. Raises APIError when the server refuses a declaration.
+    Several services may do this at once. Raises APIError when the server refuses a declaration, and InvariantError when
+    it is too old.
     """
+    version = js._nc.connected_server_version  # noqa: SLF001
+    check_server_version(version.major, version.minor)
     drift: list[str] = []
     for stream in STREAMS:
         drift += await _apply_stream(js, stream)
