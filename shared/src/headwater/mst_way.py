@@ -35,8 +35,8 @@ _MAX_NODE_BYTES: Final = 16_384
 # A whole frame is looked through, and once more where its nodes come in another order than from the root down.
 _FEW_BYTES: Final = 65_536
 _ROUNDS: Final = 2
-_LINK_BYTES: Final = len(TREE)
-_SUBTREE: Final = (TREE, LEFT)
+_HEAD_BYTES: Final = len(TREE)
+_SUBTREE_HEADS: Final = (TREE, LEFT)
 
 Passed = tuple[bytes, bytes, int]
 """A node on the way: its CID, its block, and where in that the digest of the next one stands."""
@@ -155,7 +155,7 @@ class Nodes:
                 if at < 0:
                     continue
                 at += PREFIX_LENGTH
-                if chain and (block[at - _LINK_BYTES : at] not in _SUBTREE or len(chain) > MAX_DEPTH):
+                if chain and (block[at - _HEAD_BYTES : at] not in _SUBTREE_HEADS or len(chain) > MAX_DEPTH):
                     return []
                 chain.append((cid, block, at))
                 if cid == root:
@@ -174,7 +174,7 @@ def _may_be_below(above: list[Passed], key: bytes, before: bytes | None, bounded
             break
         if before is not None:
             # Between two keys all have in common what these two have.
-            behind = key_at(block, at + TREE_FROM_END if block[at - _LINK_BYTES : at] == TREE else 0, before)
+            behind = key_at(block, at + TREE_FROM_END if block[at - _HEAD_BYTES : at] == TREE else 0, before)
             if behind is not None and behind <= key:
                 return False
             bounded = behind is not None
