@@ -67,6 +67,8 @@ class Crawl:
         self._scope = scope
         self._with_hosts = with_hosts
         self._seen = SeenDids()
+        # Hosts are gone through side by side; what one of them files, the next one must see.
+        self._one_files = asyncio.Lock()
         self._remembers_all = progress.stage is CrawlStage.RELAY and progress.cursor is None
         self.progress = progress
 
@@ -163,10 +165,12 @@ class Crawl:
     async def _file(self, page: RepoPage) -> None:
         """File what is wanted of a page and new, when there is room for it."""
         wanted = await self._followed([repo for repo in page.repos if self._is_wanted(repo)])
-        for start in range(0, len(wanted), _FILED_AT_ONCE):
-            await self._room()
-            part = wanted[start : start + _FILED_AT_ONCE]
-            seqs = await asyncio.gather(*(self._tools.filing.file(repo.did, self._scope) for repo in part))
+        left = wanted
+        while left:
+            async with self._one_files:
+                room = await self._room()
+                part, left = left[:room], left[room:]
+                seqs = await asyncio.gather(*(self._tools.filing.file(repo.did, self._scope) for repo in part))
             metrics.FILED.labels(self._scope.lane.value).inc(len(part))
             self._seen.update(repo.did for repo in part)
             self._note(
@@ -197,11 +201,13 @@ class Crawl:
         followed = {one.did for one in known.standings if one.followed}
         return repos if known.follows_all else [repo for repo in repos if repo.did in followed]
 
-    async def _room(self) -> None:
+    async def _room(self) -> int:
+        """How many requests may be filed now, at least one."""
         while (waiting := await self._tools.filing.waiting(self._scope.lane)) >= self._tools.max_waiting:
             await self._save(waiting=waiting)
             await asyncio.sleep(_LOOK_SECONDS)
         self._note(waiting=waiting)
+        return min(_FILED_AT_ONCE, self._tools.max_waiting - waiting)
 
     async def _see_the_end(self) -> None:
         lane = self._scope.lane

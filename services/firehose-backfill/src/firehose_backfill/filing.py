@@ -19,7 +19,8 @@ from pydantic import ValidationError
 
 from headwater.backoff import backoff_seconds
 from headwater.bus.jobs import BackfillRequest
-from headwater.bus.streams import STREAM_REQUESTS, request_consumer, subject_is_taken
+from headwater.bus.requests_waiting import requests_waiting
+from headwater.bus.streams import STREAM_REQUESTS, subject_is_taken
 from headwater.bus.subjects import REQUESTS, RequestLane, request_subject
 from headwater.clock import DAY_US, now_us
 from headwater.errors import InvariantError
@@ -91,8 +92,7 @@ class Filing:
 
     async def waiting(self, lane: RequestLane) -> int:
         """How many requests of a lane have not ended."""
-        info = await self._js.consumer_info(STREAM_REQUESTS, request_consumer(lane))
-        return (info.num_pending or 0) + (info.num_ack_pending or 0)
+        return await requests_waiting(self._js, lane)
 
     async def have_ended(self, lane: RequestLane, seq: int) -> bool:
         """Whether every request of a lane up to this place in the stream has ended."""

@@ -20,7 +20,8 @@ from nats.js.errors import APIError
 from headwater.bus.firehose import FirehosePlan, PieceState
 from headwater.bus.firehose_store import FirehoseStore
 from headwater.bus.jobs import BackfillRequest
-from headwater.bus.streams import STREAM_REPLAY, STREAM_REQUESTS, request_consumer, subject_is_taken
+from headwater.bus.requests_waiting import requests_waiting
+from headwater.bus.streams import STREAM_REPLAY, STREAM_REQUESTS, subject_is_taken
 from headwater.bus.subjects import RequestLane, request_subject
 from headwater.clock import DAY_US, now_us
 from headwater.errors import TransientError
@@ -111,10 +112,9 @@ class Resyncs:
     async def _waiting(self) -> int:
         """How many resyncs have not ended, gaps' own among them."""
         try:
-            info = await self._js.consumer_info(STREAM_REQUESTS, request_consumer(RequestLane.RESYNC))
+            return await requests_waiting(self._js, RequestLane.RESYNC)
         except (nats.errors.Error, OSError) as error:
             raise TransientError(f"what waits for repo-backfill cannot be read: {error}") from error
-        return (info.num_pending or 0) + (info.num_ack_pending or 0)
 
     async def _replay_is_under_way(self) -> bool:
         """Whether the replay may still bring commits: it goes on, or they wait in its lane."""

@@ -93,6 +93,7 @@ STREAMS: tuple[StreamConfig, ...] = (
         discard=DiscardPolicy.NEW,
         discard_new_per_subject=True,
         max_msgs_per_subject=1,
+        allow_direct=True,
         storage=StorageType.FILE,
         duplicate_window=120,
     ),
