@@ -49,9 +49,13 @@ lint: setup ## style, types and import directions
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: setup ## measures, and writes bench/RESULTS.md
-	PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
+BENCH_PYTHON = $(shell tests/bench/interpreter.sh $(PYTHON))
+BENCH_VENV = $(if $(filter $(PYTHON),$(BENCH_PYTHON)),$(VENV),.venv-bench)
+
+bench: ## measures, with the fastest Python of its version on PATH, and writes bench/RESULTS.md
+	@$(MAKE) --no-print-directory setup PYTHON=$(BENCH_PYTHON) VENV=$(BENCH_VENV)
+	PYTHONPATH=tests $(BENCH_VENV)/bin/python -m bench $(ARGS)
 
 clean: ## remove what can be made again: the environment and the caches; the data in .headwater stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/e2e/pds/node_modules tests/e2e/browser/node_modules
+	rm -rf $(VENV) .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/e2e/pds/node_modules tests/e2e/browser/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-import sysconfig
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +22,7 @@ async def describe(database: asyncpg.Connection, nats_version: str) -> dict[str,
         "Commit": _commit(),
         "Machine": f"{_processor()}, {os.cpu_count()} cores, {psutil.virtual_memory().total / 1e9:.0f} GB of memory",
         "System": f"{platform.system()} {platform.release()}",
-        "Python": platform.python_version() + _build(),
+        "Python": f"{platform.python_version()}, {platform.python_compiler()}",
         "Postgres": str(await database.fetchval("SHOW server_version")),
         "NATS server": nats_version,
         "Packages": ", ".join(f"{name} {version(name)}" for name in _PACKAGES),
@@ -39,14 +38,6 @@ def _commit() -> str:
 
     changed = " with uncommitted changes" if git("status", "--porcelain", "--untracked-files=no") else ""
     return (git("rev-parse", "--short", "HEAD") or "unknown") + changed
-
-
-def _build() -> str:
-    """Interpreters built without profile-guided optimization are slower by a fifth here; pyenv's usual ones are."""
-    options = sysconfig.get_config_var("CONFIG_ARGS")
-    if options is None:
-        return ""
-    return ", built with optimizations" if "--enable-optimizations" in options else ", built without optimizations"
 
 
 def _processor() -> str:

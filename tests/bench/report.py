@@ -195,7 +195,8 @@ def _short(method: str) -> str:
 _METHOD = """\
 - The stack is `headwater up` with its default settings in a fresh home: embedded Postgres and NATS, one worker of each
   service. The network is the simulator, in a process of its own, with every CAR built beforehand. All of it, and the
-  benchmark itself, shares this machine and speaks over loopback.
+  benchmark itself, shares this machine and speaks over loopback. The Python is the fastest of its version on PATH
+  (`tests/bench/interpreter.sh`): one built without profile-guided optimization is a fifth slower.
 - The clock runs from the first request to the operator's API to the commit of the transaction in which the last job
   was done. After each run the rows of every account are counted against the simulator's books; a run that lost or
   invented one ends the benchmark.
