@@ -14,7 +14,7 @@ import asyncpg
 import httpx
 
 from headwater.bus.messages import BackfillMessage, Keys, LiveCommit, Outcome, Rows, SnapshotBatch, SnapshotEnd
-from headwater_local.ports import free_port
+from headwater_local.ports import take_port
 from indexer.database import connect
 from indexer.migrate import migrate
 from indexer.snapshots import Group, Result, write_snapshots
@@ -208,7 +208,7 @@ async def running_indexer(
     nats_url: str, database_url: str, directory: Path, *, worker_id: int = 0, worker_count: int = 1
 ) -> AsyncIterator[IndexerProcess]:
     """An indexer worker for the length of the block. Killed at its end if it is still there."""
-    port = free_port()
+    port = take_port()
     settings = {
         "NATS_URL": nats_url,
         "DATABASE_URL": database_url,

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from headwater_local.nats import MAX_PAYLOAD_BYTES, EmbeddedNats
-from headwater_local.ports import free_port
+from headwater_local.ports import take_port
 from headwater_local.postgres import EmbeddedPostgres
 from headwater_local.program import started
 
@@ -38,7 +38,7 @@ def running_postgres(backend: str = "embedded") -> Iterator[str]:
             yield container.get_connection_url()
             return
         directory = stack.enter_context(scratch_directory())
-        server = EmbeddedPostgres(directory / "postgres", free_port(), throwaway=True)
+        server = EmbeddedPostgres(directory / "postgres", take_port(), throwaway=True)
         stack.enter_context(started(server.program(), log=directory / "postgres.log"))
         yield server.url("postgres")
 
@@ -62,6 +62,6 @@ def running_nats(backend: str = "embedded") -> Iterator[str]:
             stack.enter_context(container)
             yield f"nats://{container.get_container_host_ip()}:{container.get_exposed_port(4222)}"
             return
-        server = EmbeddedNats(directory / "nats", free_port())
+        server = EmbeddedNats(directory / "nats", take_port())
         stack.enter_context(started(server.program(), log=directory / "nats.log"))
         yield server.url

@@ -26,7 +26,7 @@ import trustme
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import load_pem_x509_certificate
 
-from headwater_local.ports import free_port
+from headwater_local.ports import free_port, take_port
 
 NAME = "gateway.headwater.internal"
 ORIGIN = f"https://{NAME}"
@@ -83,7 +83,7 @@ def public_address(directory: Path) -> Iterator[PublicAddress]:
     authority.cert_pem.write_to_path(directory / "authority.pem")
     certificate.private_key_pem.write_to_path(directory / "key.pem")
     certificate.cert_chain_pems[0].write_to_path(directory / "certificate.pem")
-    yield PublicAddress(directory, free_port(), free_port())
+    yield PublicAddress(directory, take_port(), free_port())
 
 
 @contextmanager

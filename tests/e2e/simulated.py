@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from random import Random
 from typing import Self
 
-from headwater_local.ports import free_port
+from headwater_local.ports import take_port
 from simulator import Pds, World
 from simulator.host import Host
 
@@ -22,9 +21,7 @@ class SimulatedPorts:
 
     @classmethod
     def choose(cls) -> SimulatedPorts:
-        # Below the ports that systems give to outgoing connections: between two worlds nobody holds these.
-        free = (port for port in Random().sample(range(15_000, 30_000), 1000) if free_port(port) == port)
-        return cls(next(free), next(free), next(free))
+        return cls(take_port(), take_port(), take_port())
 
     @property
     def variables(self) -> dict[str, str]:

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from bench.commit_times import commit_times
-from headwater_local.ports import free_port
+from headwater_local.ports import take_port
 from headwater_local.postgres import EmbeddedPostgres
 from headwater_local.program import started
 from servers import scratch_directory
@@ -23,7 +23,7 @@ EVERY = 100
 async def database() -> AsyncIterator[asyncpg.Connection]:
     """A server of its own: remembering commits needs a start, which the others' server must not make."""
     with scratch_directory() as directory:
-        server = EmbeddedPostgres(directory / "postgres", free_port(), throwaway=True)
+        server = EmbeddedPostgres(directory / "postgres", take_port(), throwaway=True)
         program = server.program()
         program = replace(program, argv=(*program.argv, "-c", "track_commit_timestamp=on"))
         with started(program, log=directory / "postgres.log"):

@@ -35,7 +35,7 @@ from headwater.bus.subjects import (
     partition,
 )
 from headwater.presence import living_workers
-from headwater_local.ports import free_port
+from headwater_local.ports import take_port
 from headwater_local.postgres import EmbeddedPostgres
 from headwater_local.program import started
 from indexer.database import connect
@@ -312,7 +312,7 @@ async def test_it_outlives_a_restart_of_postgres(
     if backend != "embedded":
         pytest.skip("restarts a Postgres of its own, from the wheel")
     with scratch_directory() as directory:
-        server = EmbeddedPostgres(directory / "postgres", free_port(), throwaway=True)
+        server = EmbeddedPostgres(directory / "postgres", take_port(), throwaway=True)
         server.prepare()
         url = server.url("postgres")
         async with running_indexer(nats_url, url, tmp_path) as worker:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 from headwater_local.ports import LOOPBACK, free_port, take_port
 
@@ -35,3 +38,23 @@ def test_one_that_another_process_has_chosen_but_not_yet_opened_is_not_chosen_ei
     # With the process its claim is gone.
     assert take_port(port) == port
     assert take_port(port) != port
+
+
+def _lowest_given() -> int:
+    known = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    return int(known.read_text().split()[0]) if known.exists() else 49_152
+
+
+def test_a_server_that_is_down_for_a_moment_finds_its_port_again() -> None:
+    """What connects, or asks for any port, never gets one of those that servers take."""
+    if _lowest_given() < 30_000:
+        pytest.skip("this machine gives away ports that are usually left to servers")
+    with socket.create_server((LOOPBACK, 0)) as server:
+        given = {server.getsockname()[1]}
+        for _ in range(50):
+            with socket.create_connection(server.getsockname()) as client, socket.socket() as other:
+                other.bind((LOOPBACK, 0))
+                given |= {client.getsockname()[1], other.getsockname()[1]}
+    taken = {take_port() for _ in range(50)}
+    assert len(taken) == 50
+    assert max(taken) < min(given)

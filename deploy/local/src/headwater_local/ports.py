@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
+import random
 import socket
 import tempfile
 from pathlib import Path
+from typing import Final
 
 LOOPBACK = "127.0.0.1"
 _TRIES = 50
-# Locks of ports that this process has taken; they go with the process, however it ends.
-_taken: list[int] = []
+# Systems give none of these to whoever connects or asks for any port (Linux: from 32768 on, others: from 49152 on), so
+# a server that starts slowly, or comes back, finds its own free.
+_OURS: Final = range(15_000, 30_000)
+_taken: set[int] = set()
 
 
 def free_port(preferred: int = 0) -> int:
     """A TCP port on loopback that nobody listens on: ``preferred`` if possible (0: no preference)."""
-    for candidate in (preferred, 0):
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            # Without it the preferred port would look taken for a minute after every stop (TIME_WAIT).
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((LOOPBACK, candidate))
-            except OSError:
-                continue
-            port: int = probe.getsockname()[1]
+    for candidate in (*filter(None, [preferred]), *random.sample(_OURS, _TRIES), 0):
+        if (port := _bound(candidate)) is not None:
             return port
     raise OSError("no free TCP port on loopback")
 
 
-def take_port(preferred: int) -> int:
+def take_port(preferred: int = 0) -> int:
     """As ``free_port``, and no other call of this function gets the same port while this process lives.
 
     Between choosing a port and listening on it seconds can pass, in which a stack that starts at the same moment
@@ -37,20 +35,42 @@ def take_port(preferred: int) -> int:
     """
     for _ in range(_TRIES):
         port = free_port(preferred)
-        if _lock(port):
+        if _claim(port):
             return port
         preferred = 0
     raise OSError("no free TCP port on loopback")
 
 
-def _lock(port: int) -> bool:
+def _bound(port: int) -> int | None:
+    """The port if it can be bound (0: any that can)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # Without it the preferred port would look taken for a minute after every stop (TIME_WAIT).
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return None
+        bound: int = probe.getsockname()[1]
+        return bound
+
+
+def _claim(port: int) -> bool:
+    if port in _taken:
+        return False
+    try:
+        fcntl.lockf(_claims(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    _taken.add(port)
+    return True
+
+
+@functools.cache
+def _claims() -> int:
+    """The file of all claims, in which each port is a byte; opened once, and never closed.
+
+    A process loses all its locks of a file with the first descriptor that it closes, and at its end, whatever that is.
+    """
     directory = Path(tempfile.gettempdir()) / f"headwater-ports-{os.getuid()}"
     directory.mkdir(mode=0o700, exist_ok=True)
-    descriptor = os.open(directory / str(port), os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return False
-    _taken.append(descriptor)
-    return True
+    return os.open(directory / "claims", os.O_RDWR | os.O_CREAT, 0o600)

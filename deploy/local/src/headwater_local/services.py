@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 
 from headwater_local.errors import StackError
-from headwater_local.ports import LOOPBACK, free_port
+from headwater_local.ports import LOOPBACK, take_port
 from headwater_local.program import Program
 
 GATEWAY = "api-gateway"
@@ -55,7 +55,7 @@ def service_programs(workers: Workers, gateway_port: int, environment: Mapping[s
 def _service_program(
     service: str, worker: int, worker_count: int, gateway_port: int, environment: Mapping[str, str]
 ) -> Program:
-    port = gateway_port if service == GATEWAY else free_port()
+    port = gateway_port if service == GATEWAY else take_port()
     own = {
         "WORKER_ID": str(worker),
         "WORKER_COUNT": str(worker_count),
