@@ -164,7 +164,8 @@ async def test_what_cannot_be_read_is_passed_over_and_is_a_gap(nats_url: str) ->
             stream.disconnect()
             posts.append(post(bob, "after a disconnect"))
             await have(there, bob, posts)
-        assert await there.gaps() == gaps
+        # The same one, which may be being closed by now.
+        assert [gap.gap_id for gap in await there.gaps()] == [gap.gap_id for gap in gaps]
         assert revs(await there.events(), alice.did) == []
 
 
