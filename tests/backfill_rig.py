@@ -87,6 +87,7 @@ class StandIn:
     async def start(self) -> None:
         await self._client.subscribe(REPO_STATES, cb=self._answer)
         await self._client.subscribe(f"{RECORDS_BACKFILL}.*", cb=self._take)
+        await self._client.flush()
 
     async def _answer(self, message: Msg) -> None:
         dids = RepoStatesQuery.model_validate_json(message.data).dids

@@ -58,6 +58,7 @@ class TableStandIn:
     async def start(self, client: Client) -> None:
         await client.subscribe(STANDINGS, cb=self._standings)
         await client.subscribe(FOLLOWED, cb=self._followed)
+        await client.flush()
 
     async def _standings(self, message: Msg) -> None:
         asked = StandingsQuery.model_validate_json(message.data)

@@ -23,7 +23,7 @@ from headwater.bus.streams import STREAM_LIVE, apply_topology, live_consumer
 from headwater.bus.subjects import RECORDS_LIVE
 from headwater.cancelling import cancel_and_wait
 from headwater_local.nats import EmbeddedNats
-from headwater_local.ports import free_port
+from headwater_local.ports import take_port
 
 PARTITIONS = 4
 KILLS = 4
@@ -33,7 +33,7 @@ class KilledServer:
     """An embedded server that dies and starts again on what it has left on disk."""
 
     def __init__(self, home: Path) -> None:
-        self._server = EmbeddedNats(home, free_port())
+        self._server = EmbeddedNats(home, take_port())
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -75,6 +75,12 @@ async def following(url: str) -> AsyncIterator[Client]:
         await client.close()
 
 
+async def until_grown_by(found: set[str], number: int) -> None:
+    wanted = len(found) + number
+    while len(found) < wanted:
+        await asyncio.sleep(0.01)
+
+
 async def test_what_the_bus_has_acknowledged_outlives_its_death(tmp_path: Path) -> None:
     rng = Random("killed bus")
     acknowledged: set[str] = set()
@@ -111,15 +117,14 @@ async def test_what_the_bus_has_acknowledged_outlives_its_death(tmp_path: Path) 
         consuming = [asyncio.create_task(work) for work in (ack(), *map(consume, range(PARTITIONS)))]
         try:
             for _ in range(KILLS):
-                await asyncio.sleep(rng.uniform(0.3, 1.2))
+                await until_grown_by(acknowledged, rng.randrange(20, 300))
                 await server.kill()
                 await server.start()
-            await asyncio.sleep(1.0)
+            await until_grown_by(acknowledged, 100)
             await cancel_and_wait(publishing)
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(90):
                 while (await js.stream_info(STREAM_LIVE)).state.messages:
                     await asyncio.sleep(0.25)
         finally:
             await cancel_and_wait([*publishing, *consuming])
-    assert len(acknowledged) > 100
     assert acknowledged <= delivered

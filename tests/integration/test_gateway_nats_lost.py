@@ -12,13 +12,14 @@ from pathlib import Path
 import httpx
 import pytest
 
+from api_gateway import acceptance
 from api_gateway.auth.methods import Method
 from gateway_harness import Bystander, RunningGateway, bearer, bystander, events, running_gateway, until, worker
 from headwater.bus.jobs import CancelPart, FetchPart, FetchState
 from headwater.bus.streams import BUCKET_WORKERS
 from headwater.clock import now_us
 from headwater_local.nats import EmbeddedNats
-from headwater_local.ports import free_port
+from headwater_local.ports import take_port
 from headwater_local.program import started
 from simulator.world import World
 
@@ -27,7 +28,7 @@ class Nats:
     """A NATS server that the test can kill, freeze and start again on what it has stored."""
 
     def __init__(self, directory: Path) -> None:
-        self._server = EmbeddedNats(directory / "nats", free_port())
+        self._server = EmbeddedNats(directory / "nats", take_port())
         self._log = directory / "nats.log"
         self._running = ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
@@ -198,9 +199,10 @@ async def _settled(gateway: RunningGateway) -> bool:
 
 
 async def test_a_short_freeze_is_waited_for(
-    gateway: RunningGateway, bus: Bystander, world: World, nats_server: Nats
+    gateway: RunningGateway, bus: Bystander, world: World, nats_server: Nats, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The publish goes out twice or more, with one Nats-Msg-Id: it is one request."""
+    monkeypatch.setattr(acceptance, "PATIENCE_SECONDS", 30.0)
     alice = world.accounts[0]
     nats_server.send(signal.SIGSTOP)
     asking = asyncio.create_task(operators_ask(gateway, alice.did))

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from api_gateway import acceptance
 from api_gateway.auth.methods import Method
 from gateway_harness import Bystander, RunningGateway, bearer, events, problem
 from headwater.bus.jobs import CancelPart, FetchPart, FetchState, IndexPart, IndexState
@@ -85,8 +86,11 @@ async def test_cancelling_a_running_job_leaves_its_request_to_the_worker(
 
 @pytest.mark.parametrize("acknowledged", [True, False])
 async def test_a_job_that_has_just_ended_is_waited_for(
-    gateway: RunningGateway, bus: Bystander, world: World, acknowledged: bool
+    gateway: RunningGateway, bus: Bystander, world: World, acknowledged: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if acknowledged:
+        monkeypatch.setattr(acceptance, "_ENDING_SECONDS", 30.0)
+        monkeypatch.setattr(acceptance, "PATIENCE_SECONDS", 30.0)
     alice = world.accounts[0]
     job_id = (await gateway.ask(alice)).json()["job_id"]
     held = await _take(bus)

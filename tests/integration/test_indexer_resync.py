@@ -263,6 +263,7 @@ async def test_both_lanes_write_and_a_repo_out_of_step_is_mended_from_its_pds(
                 assert await table(tables, account.did) == account.expected_cids()
                 account.post("after the resync")
                 await publish(js, broken(account.did, at_us=now_us()))
+                await until(lambda: _out_of_step(tables, account.did))
                 await asyncio.sleep(0.5)
                 assert not await _in_step(tables, account.did)  # asked for a moment ago: it has to wait
                 # Somebody asks, and need not wait.
@@ -301,6 +302,10 @@ async def test_a_repo_is_asked_for_anew_with_what_the_table_is_to_hold(
 async def _is(tables: asyncpg.Connection, did: str, at: str, tracked_from: int) -> bool:
     repo = await tables.fetchrow("SELECT rev, tracked_from FROM repo WHERE did = $1", did)
     return repo is not None and (repo["rev"], repo["tracked_from"]) == (at, tracked_from)
+
+
+async def _out_of_step(tables: asyncpg.Connection, did: str) -> bool:
+    return not await _in_step(tables, did)
 
 
 async def _in_step(tables: asyncpg.Connection, did: str) -> bool:

@@ -73,11 +73,13 @@ async def test_killed_twice_and_nothing_is_lost(nats_url: str, tmp_path: Path) -
         rng = Random(61)
         async with service(nats_url, world, tmp_path) as running:
             first = world.relay.stream.last_seq
+            kills = (250, 250 + rng.randrange(10, 40))
             for number in range(_POSTS):
                 people[number % len(people)].post(f"number {number}")
                 await asyncio.sleep(0.005)
-                # The first second is left alone, so that there is a cursor to go on from.
-                if number in (250, 250 + rng.randrange(10, 40)):
+                if number == 200:  # before that nobody dies, so that there is a cursor to go on from
+                    await _until_saved(there, first)
+                if number in kills:
                     await running.kill()
                     await running.start()
             heads = {person.did: person.repo.head.rev for person in people}
@@ -109,5 +111,6 @@ async def test_killed_with_events_that_the_bus_has_not_taken(nats_url: str, tmp_
 
 
 async def _until_saved(there: Bus, seq: int) -> None:
-    while seq not in {cursor.seq for cursor in (await there.cursors()).values()}:
+    """Wait until a cursor is there, and not before ``seq``."""
+    while not any(cursor.seq >= seq for cursor in (await there.cursors()).values()):
         await asyncio.sleep(0.1)

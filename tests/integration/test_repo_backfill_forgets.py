@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 from backfill_rig import rig, running, settings_for
@@ -11,6 +10,7 @@ from headwater.bus.jobs import BackfillRequest
 from headwater.bus.streams import BUCKET_JOBS
 from headwater.bus.subjects import RequestLane, did_token, request_subject
 from headwater.clock import now_us
+from history_rig import until
 from simulator.world import World
 
 
@@ -36,15 +36,17 @@ async def test_a_crawls_done_job_is_forgotten_and_a_failed_one_stays(nats_url: s
         operators = await bus.run(asked.did)
         assert await bus.queue_is_empty()
         bucket = await bus.js.key_value(BUCKET_JOBS)
-        for _ in range(100):
+        keys: set[str] = set()
+
+        async def is_forgotten() -> bool:
+            """Nothing is there of the good one, and no markers are left either."""
+            nonlocal keys
             keys = {key for key, _ in await entries(bucket, ">")}
-            if not any(key.startswith(did_token(good.did)) for key in keys):
-                break
-            await asyncio.sleep(0.05)
-        left = {key.split(".")[0] for key in keys}
-        assert left == {did_token(gone.did), did_token(asked.did)}
+            messages = (await bus.js.stream_info(f"KV_{BUCKET_JOBS}")).state.messages
+            return messages == len(keys) and not any(key.startswith(did_token(good.did)) for key in keys)
+
+        await until(is_forgotten)
+        assert {key.split(".")[0] for key in keys} == {did_token(gone.did), did_token(asked.did)}
         (failed,) = await bus.jobs.jobs_of(gone.did)
         assert (failed.state.value, failed.reason) == ("failed", "deactivated")
         assert operators.state.value == "done"
-        streams = await bus.js.stream_info(f"KV_{BUCKET_JOBS}")
-        assert streams.state.messages == len(keys), "no markers are left either"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -42,6 +42,16 @@ async def world() -> AsyncIterator[World]:
         yield made
 
 
+def waits() -> float:
+    return REGISTRY.get_sample_value(WAITS, {"cause": "stream full"}) or 0.0
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not holds():
+            await asyncio.sleep(0.05)
+
+
 async def test_cancelled_before_anybody_took_it(bus: Rig, world: World, tmp_path: Path):
     account = world.add_account()
     account.seed_records(5)
@@ -61,7 +71,7 @@ async def test_cancelled_in_the_middle_of_a_fetch(bus: Rig, world: World, tmp_pa
     gate = account.host.faults.add(Gate(at=20_000))
     async with running(settings_for(bus.url, world.plc.url, tmp_path)):
         job = await bus.ask(account.did)
-        await asyncio.wait_for(gate.reached.wait(), 10)
+        await asyncio.wait_for(gate.reached.wait(), 60)
         await bus.cancel(account.did, job)
         status = await bus.final(account.did, job)
         assert await bus.queue_is_empty()
@@ -121,10 +131,10 @@ async def test_a_stopped_worker_gives_its_jobs_back(bus: Rig, world: World, tmp_
     settings = settings_for(bus.url, world.plc.url, tmp_path)
     async with running(settings):
         job = await bus.ask(account.did)
-        await asyncio.wait_for(gate.reached.wait(), 10)
+        await asyncio.wait_for(gate.reached.wait(), 60)
     gate.open()
     async with running(settings):
-        status = await bus.final(account.did, job, seconds=10)
+        status = await bus.final(account.did, job)
     assert (status.state, status.attempt) == (JobState.DONE, 2)
     part = await bus.jobs.fetch(account.did, job)
     assert part is not None
@@ -145,10 +155,7 @@ async def test_paused_takes_nothing_and_resumed_goes_on(bus: Rig, world: World, 
     account.seed_records(5)
     await bus.pause(True)
     async with running(settings_for(bus.url, world.plc.url, tmp_path)) as intake:
-        for _ in range(100):
-            if intake.paused:
-                break
-            await asyncio.sleep(0.05)
+        await until(lambda: intake.paused)
         job = await bus.ask(account.did)
         await asyncio.sleep(1.0)
         assert (await bus.js.stream_info(STREAM_REQUESTS)).state.messages == 1
@@ -166,7 +173,8 @@ async def test_a_worker_takes_as_many_requests_as_a_lane_has_places(bus: Rig, wo
     asked = await bus.client.subscribe(f"$JS.API.CONSUMER.MSG.NEXT.*.{request_consumer(RequestLane.CRAWL)}")
     settings = settings_for(bus.url, world.plc.url, tmp_path, headwater_fetch_concurrency=1)
     async with running(settings) as intake:
-        await asyncio.wait_for(gate.reached.wait(), 10)
+        await asyncio.wait_for(gate.reached.wait(), 60)
+        await until(lambda: sum(intake.states().values()) >= JOBS_PER_FETCH // 2)
         await asyncio.sleep(0.5)
         assert sum(intake.states().values()) == JOBS_PER_FETCH // 2, "a crawl may have half of them"
         assert asked.pending_msgs == 1, "all of them for one question"
@@ -186,9 +194,9 @@ async def test_a_users_request_overtakes_a_crawl(bus: Rig, world: World, tmp_pat
     )
     async with running(settings):
         jobs = [(account, await bus.ask(account.did, lane=RequestLane.CRAWL)) for account in crawled]
-        await asyncio.wait_for(gate.reached.wait(), 10)
+        await asyncio.wait_for(gate.reached.wait(), 60)
         jobs.append((user, await bus.ask(user.did, lane=RequestLane.USER)))
-        await bus.until(user.did, jobs[-1][1], lambda status: status.state is JobState.RESOLVING)
+        await bus.until(user.did, jobs[-1][1], lambda status: status.pds is not None)  # and waits for its turn there
         gate.open()
         for account, job in jobs:
             await bus.final(account.did, job)
@@ -237,11 +245,9 @@ async def test_a_full_stream_is_waited_for(bus: Rig, world: World, tmp_path: Pat
         config = (await bus.js.stream_info(STREAM_BACKFILL)).config
         config.max_bytes = 700_000
         await bus.js.update_stream(config)
+        before = waits()
         job = await bus.ask(account.did)
-        for _ in range(200):
-            if REGISTRY.get_sample_value(WAITS, {"cause": "stream full"}):
-                break
-            await asyncio.sleep(0.05)
+        await until(lambda: waits() > before)
         status = await bus.until(account.did, job, lambda status: status.bytes_fetched > 0)
         assert status.state is JobState.FETCHING
         for _ in range(200):

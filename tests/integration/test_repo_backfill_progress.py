@@ -130,7 +130,7 @@ async def test_a_worker_whose_job_went_to_another_leaves_it_alone(bus: Rig, buck
         gate = account.host.faults.add(Gate(at=20_000))
         async with running(settings_for(bus.url, world.plc.url, tmp_path)):
             job = await bus.ask(account.did)
-            await asyncio.wait_for(gate.reached.wait(), 10)
+            await asyncio.wait_for(gate.reached.wait(), 60)
             other = await _taken_over(Progress(bucket, account.did, job))
             gate.open()
             await asyncio.sleep(1.0)
