@@ -149,7 +149,7 @@ class Rig:
     async def status(self, did: str, job_id: str) -> JobStatus | None:
         return await self.jobs.status(did, job_id)
 
-    async def until(self, did: str, job_id: str, holds: Callable[[JobStatus], bool], seconds: float = 30) -> JobStatus:
+    async def until(self, did: str, job_id: str, holds: Callable[[JobStatus], bool], seconds: float = 100) -> JobStatus:
         """Poll until the job is as wanted."""
         status = None
         for _ in range(int(seconds / 0.05)):
@@ -162,7 +162,7 @@ class Rig:
             await asyncio.sleep(0.05)
         raise AssertionError(f"job {job_id} is {status}")
 
-    async def final(self, did: str, job_id: str, seconds: float = 30) -> JobStatus:
+    async def final(self, did: str, job_id: str, seconds: float = 100) -> JobStatus:
         return await self.until(did, job_id, lambda job: job.state.final, seconds)
 
     async def run(self, did: str, **fields: Any) -> JobStatus:
@@ -184,7 +184,7 @@ class Rig:
 
     async def queue_is_empty(self) -> bool:
         """Whether every request has been acknowledged, soon."""
-        for _ in range(100):
+        for _ in range(600):
             if await self.waiting_requests() == 0:
                 return True
             await asyncio.sleep(0.05)
@@ -196,7 +196,7 @@ class Rig:
 
     async def end_kept(self, job_id: str) -> Seen:
         """Wait until the stream holds a job's end, and answer it, since the stand-in may not have heard it."""
-        for _ in range(600):
+        for _ in range(1_200):
             with suppress(nats.errors.Error, OSError):  # NATS is away: that may be what is tested
                 kept = await self.kept(job_id)
                 if kept.ends:

@@ -14,8 +14,13 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import nats
 import pytest
+from hypothesis import HealthCheck, settings
 
 from servers import running_nats, running_postgres
+
+# Drawn tests take the time that they take: a slow machine is no failure.
+settings.register_profile("headwater", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("headwater")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

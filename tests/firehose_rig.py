@@ -40,7 +40,7 @@ class Bus:
             found += decode_live((await self.js.get_msg(STREAM_LIVE, seq)).data or b"").events
         return found
 
-    async def until(self, holds: Callable[[list[LiveEvent]], bool], seconds: float = 20) -> list[LiveEvent]:
+    async def until(self, holds: Callable[[list[LiveEvent]], bool], seconds: float = 60) -> list[LiveEvent]:
         """Poll until the events are as wanted."""
         for _ in range(int(seconds / 0.1)):
             found = await self.events()
@@ -97,7 +97,7 @@ async def following(settings: FirehoseSettings) -> AsyncIterator[LiveTail]:
         await client.close()
 
 
-async def connected(tail: LiveTail, seconds: float = 20) -> None:
+async def connected(tail: LiveTail, seconds: float = 60) -> None:
     """Wait until the tail is connected."""
     for _ in range(int(seconds / 0.02)):
         if tail.connection is not None and tail.connection.connected:

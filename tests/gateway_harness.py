@@ -90,7 +90,7 @@ async def running_gateway(nats_url: str, plc_url: str, home: Path, **settings: A
     tasks.bind(server)
     serving = asyncio.create_task(server.serve())
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", timeout=30) as client:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", timeout=60) as client:
             await until(lambda: _connected(client))
             yield RunningGateway(client, home, tasks, app)
     finally:
@@ -105,8 +105,8 @@ async def _connected(client: httpx.AsyncClient) -> bool:
 
 
 async def until(condition: Callable[[], Any], *, pause: float = 0.05) -> None:
-    """Wait until an asynchronous condition holds, 20 seconds at most; ``pause`` seconds between two looks."""
-    for _ in range(int(20 / pause)):
+    """Wait until an asynchronous condition holds, a minute at most; ``pause`` seconds between two looks."""
+    for _ in range(int(60 / pause)):
         if await condition():
             return
         await asyncio.sleep(pause)

@@ -121,7 +121,7 @@ class HistoryRig:
         return found
 
 
-async def until(condition: Callable[[], object], seconds: float = 30) -> None:
+async def until(condition: Callable[[], object], seconds: float = 100) -> None:
     """Wait until an asynchronous condition holds."""
     for _ in range(int(seconds / 0.05)):
         if await condition():  # type: ignore[misc]

@@ -199,7 +199,7 @@ class IndexerProcess:
 
     async def metrics(self) -> str:
         """Its metrics."""
-        async with httpx.AsyncClient(follow_redirects=True) as http:
+        async with httpx.AsyncClient(follow_redirects=True, timeout=60) as http:
             return (await http.get(f"http://127.0.0.1:{self.port}/metrics")).text
 
 
@@ -226,13 +226,13 @@ async def running_indexer(
         if process.returncode is None:
             process.terminate()
             try:
-                await asyncio.wait_for(process.wait(), 20)
+                await asyncio.wait_for(process.wait(), 60)
             except TimeoutError:
                 process.kill()
                 await process.wait()
 
 
-async def until(condition: Callable[[], Awaitable[object]], *, seconds: float = 45.0) -> None:
+async def until(condition: Callable[[], Awaitable[object]], *, seconds: float = 100.0) -> None:
     """Wait until an async condition holds; fail when it does not for long."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not await condition():

@@ -47,4 +47,4 @@ async def relay_stub(messages: Iterable[bytes]) -> AsyncIterator[RelayStub]:
     try:
         yield stub
     finally:
-        await asyncio.wait_for(server.close(), 10)
+        await asyncio.wait_for(server.close(), 60)

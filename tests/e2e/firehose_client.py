@@ -14,13 +14,16 @@ from e2e.running_stack import RunningStack
 async def firehose(stack: RunningStack) -> dict[str, Any]:
     """GET /api/admin/firehose; nothing while it cannot be answered."""
     headers = {"Authorization": f"Bearer {stack.token}"}
-    async with httpx.AsyncClient(base_url=stack.gateway_url, headers=headers, trust_env=False) as client:
-        answer = await client.get("/api/admin/firehose")
+    async with httpx.AsyncClient(base_url=stack.gateway_url, headers=headers, timeout=60, trust_env=False) as client:
+        try:
+            answer = await client.get("/api/admin/firehose")
+        except httpx.TransportError:
+            return {}
     return dict(answer.json()) if answer.status_code == 200 else {}
 
 
 async def until_firehose(
-    stack: RunningStack, holds: Callable[[dict[str, Any]], bool], seconds: float = 75
+    stack: RunningStack, holds: Callable[[dict[str, Any]], bool], seconds: float = 180
 ) -> dict[str, Any]:
     """Wait until what is told is as wanted."""
     told: dict[str, Any] = {}

@@ -15,7 +15,7 @@ from e2e.running_stack import RunningStack
 
 Job = dict[str, Any]
 FINAL = frozenset({"done", "failed", "cancelled"})
-_PATIENCE_SECONDS = 90.0
+_PATIENCE_SECONDS = 180.0
 _LOOK_SECONDS = 0.1
 
 
@@ -28,7 +28,7 @@ class GatewayClient:
         self._operator = {"Authorization": f"Bearer {token}"}
         #: Jobs whose requests the gateway took back because the bus had not confirmed them.
         self.withdrawn: set[str] = set()
-        self.http = httpx.AsyncClient(base_url=url, timeout=30, trust_env=False)
+        self.http = httpx.AsyncClient(base_url=url, timeout=60, trust_env=False)
 
     # -- as the operator
 

@@ -52,7 +52,7 @@ class RealNetwork:
         self.plc_url = plc_url
         self.pds_url = pds_url
         self._admin = ("admin", admin_password)
-        self._http = httpx.AsyncClient(base_url=f"{pds_url}/xrpc/", timeout=30, trust_env=False)
+        self._http = httpx.AsyncClient(base_url=f"{pds_url}/xrpc/", timeout=60, trust_env=False)
 
     async def close(self) -> None:
         await self._http.aclose()

@@ -20,7 +20,7 @@ from headwater_local.stack_file import StackFile, read_stack
 from servers import scratch_directory
 
 GATEWAY_DID = "did:web:headwater.test"
-_PATIENCE_SECONDS = 90.0
+_PATIENCE_SECONDS = 180.0
 _LOG_TAIL_BYTES = 16_000
 # What the developer's own environment says must not reach the stack under test.
 _FOREIGN = (
@@ -97,7 +97,7 @@ class RunningStack:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"does not stop:\n{self.log()}") from None
         assert code == 0, f"exit code {code}:\n{self.log()}"
-        _, left = psutil.wait_procs(self._seen.values(), timeout=2)
+        _, left = psutil.wait_procs(self._seen.values(), timeout=20)
         assert not left, f"left behind: {left}"
         assert read_stack(self.home) is None
 

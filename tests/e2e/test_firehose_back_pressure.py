@@ -12,7 +12,7 @@ from functools import partial
 import nats
 import psutil
 
-from e2e.firehose_client import firehose
+from e2e.firehose_client import until_firehose
 from e2e.running_stack import RunningStack, running_stack
 from e2e.simulated import SimulatedPorts, SimulatedWorld
 from headwater.bus.streams import STREAM_LIVE
@@ -38,7 +38,7 @@ async def test_memory_is_bounded_while_postgres_stands_still_and_nothing_is_lost
             await asyncio.sleep(0.05)
         for person in people:
             person.post("before")
-        await until_world(stack.database_url, world.expected, 60)
+        await until_world(stack.database_url, world.expected, 150)
 
         await _resize_live_stream(stack, 2 * _MIB)
         process = psutil.Process(stack.pid("firehose-backfill.0"))
@@ -54,9 +54,9 @@ async def test_memory_is_bounded_while_postgres_stands_still_and_nothing_is_lost
                 await asyncio.sleep(0.05)
         assert most - before < GROWTH, f"grew by {(most - before) / _MIB:.0f} MiB"
         await _resize_live_stream(stack, 1024 * _MIB)
-        await until_world(stack.database_url, world.expected, 120)
+        await until_world(stack.database_url, world.expected, 150)
         assert process.is_running()
-        assert (await firehose(stack))["gaps"] == []
+        assert (await until_firehose(stack, bool))["gaps"] == []
 
 
 def _write(account: Account, number: int) -> None:

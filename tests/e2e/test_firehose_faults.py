@@ -32,7 +32,7 @@ async def test_a_hostile_relay_and_the_lives_of_accounts_end_as_the_network_is()
         await _followed(world)
         for account in world.accounts:
             account.post("the first that is seen")
-        await until_world(stack.database_url, world.expected, 60)
+        await until_world(stack.database_url, world.expected, 150)
 
         for kind, account in wronged.items():
             _wrong(world, kind, account)
@@ -42,7 +42,7 @@ async def test_a_hostile_relay_and_the_lives_of_accounts_end_as_the_network_is()
         for account in world.accounts:
             if account.status == "active":
                 account.post("the last")
-        await until_world(stack.database_url, world.expected, 90)
+        await until_world(stack.database_url, world.expected, 150)
         await _until_identities(stack, *living[:4])
 
 
@@ -50,7 +50,7 @@ async def _until_identities(stack: RunningStack, impostor: Account, *others: Acc
     """PDS and handle are those of the present; the handle that belongs to another is not the impostor's."""
     wanted = {one.did: (one.host.url, one.handle) for one in others} | {impostor.did: (impostor.host.url, None)}
     async with open_database(stack) as database:
-        for _ in range(60):
+        for _ in range(200):
             rows = await database.fetch("SELECT did, pds, handle FROM repo WHERE did = ANY ($1)", list(wanted))
             found = {row["did"]: (row["pds"], row["handle"]) for row in rows}
             if found == wanted:

@@ -11,7 +11,7 @@ import time
 from contextlib import AsyncExitStack
 from functools import partial
 
-from e2e.firehose_client import firehose, gaps_are_closed, history_is_done, until_firehose
+from e2e.firehose_client import gaps_are_closed, history_is_done, until_firehose
 from e2e.running_stack import RunningStack, running_stack
 from e2e.simulated import SimulatedPorts, SimulatedWorld
 from headwater.clock import now_us
@@ -82,12 +82,12 @@ async def _live_through(stack: RunningStack, network: Network) -> None:
     assert (told["plan"]["days"], told["plan"]["requested_by"]) == (DAYS, "environment")
     assert told["replay"]["events"] > 0
     assert (told["crawl"]["filed"], told["crawl"]["failed"], told["crawl"]["hosts_failed"]) == (7, 0, 0)
-    await until_world(stack.database_url, network.expected, 30)
+    await until_world(stack.database_url, network.expected, 150)
 
     world.clock.now_us = now_us()  # of what is told of an account the newest holds
     network.write("live", network.windowed, network.unlisted)
     network.returning.status = "deactivated"
-    await until_world(stack.database_url, network.expected, 30)
+    await until_world(stack.database_url, network.expected, 150)
 
     await world.relay.stop()
     network.live_through_a_gap()
@@ -95,7 +95,7 @@ async def _live_through(stack: RunningStack, network: Network) -> None:
     network.write("behind the gap", network.windowed)
     await world.relay.start()
     await until_firehose(stack, gaps_are_closed)
-    await until_world(stack.database_url, network.expected, 30)
+    await until_world(stack.database_url, network.expected, 150)
     stack.kill("firehose-backfill.0")
     await asyncio.to_thread(stack.wait_ready)
-    assert history_is_done(await firehose(stack)), "and it stays so"
+    assert history_is_done(await until_firehose(stack, bool)), "and it stays so"

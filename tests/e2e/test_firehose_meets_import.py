@@ -22,7 +22,7 @@ LIVE_SECONDS = 12.0
 FETCH_SECONDS = 2.0
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("days", [0, 7])
 async def test_imported_crawled_replayed_and_written_to_at_once(days: int) -> None:
     ports = SimulatedPorts.choose()
@@ -35,7 +35,7 @@ async def test_imported_crawled_replayed_and_written_to_at_once(days: int) -> No
         stack = await asyncio.to_thread(running.__enter__)
         ends.push_async_exit(partial(asyncio.to_thread, running.__exit__))
         await asyncio.gather(network.live(LIVE_SECONDS, each=0.01), import_again_and_again(stack, network, days))
-        await until_settled(stack.database_url, network.expected, network.told, 60)
+        await until_settled(stack.database_url, network.expected, network.told, 150)
 
 
 async def import_again_and_again(stack: RunningStack, network: LivingNetwork, days: int) -> None:

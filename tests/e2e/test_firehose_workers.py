@@ -7,7 +7,7 @@ import asyncio
 import os
 import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from random import Random
 import nats
 from nats.aio.msg import Msg
 
-from e2e.firehose_client import firehose
+from e2e.firehose_client import until_firehose
 from e2e.running_stack import RunningStack, running_stack
 from e2e.simulated import SimulatedPorts, SimulatedWorld
 from firehose_backfill.cursor import CursorKey
@@ -117,26 +117,33 @@ async def _live_through(world: SimulatedWorld, relay: Relay, stack: RunningStack
     try:
         await client.subscribe(f"{RECORDS_LIVE}.*", cb=publishers.hear)
         async with relay.going_on():
-            await asyncio.sleep(2)
             await _refuses(world, stack, count)
+            await _until(lambda: len(publishers.by_worker(count)) == count)
             assert publishers.by_worker(count) == dict.fromkeys(range(count), 1)
             stack.kill(f"firehose-backfill.{count - 1}")
             await asyncio.sleep(1)
-        await until_world(stack.database_url, world.expected, 60)
+        await until_world(stack.database_url, world.expected, 150)
         assert publishers.by_worker(count) == dict.fromkeys(range(count), 1) | {count - 1: 2}
-        await asyncio.sleep(1.5)  # cursors are saved every second
-        saved = await CursorStore(await client.jetstream().key_value(BUCKET_CURSORS)).all()
+        cursors = CursorStore(await client.jetstream().key_value(BUCKET_CURSORS))
+        name = world.relay.url.removeprefix("http://")
+        own = {CursorKey(relay=name, worker_count=count, worker_id=worker) for worker in range(count)}
+        async with asyncio.timeout(60):
+            while not own <= (saved := await cursors.all()).keys():
+                await asyncio.sleep(0.2)
     finally:
         await client.close()
-    name = world.relay.url.removeprefix("http://")
-    own = [CursorKey(relay=name, worker_count=count, worker_id=worker) for worker in range(count)]
-    assert set(own) <= saved.keys()
     assert max(saved[key].seq for key in own) <= world.relay.stream.last_seq
-    told = await firehose(stack)
+    following = [(worker, True) for worker in range(count)]
+    told = await until_firehose(
+        stack, lambda told: [(tail["worker_id"], tail["connected"]) for tail in told["live"][:count]] == following
+    )
     assert told["gaps"] == []
-    assert [(tail["worker_id"], tail["connected"]) for tail in told["live"][:count]] == [
-        (worker, True) for worker in range(count)
-    ]
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not holds():
+            await asyncio.sleep(0.1)
 
 
 async def _refuses(world: SimulatedWorld, stack: RunningStack, count: int) -> None:
@@ -148,6 +155,6 @@ async def _refuses(world: SimulatedWorld, stack: RunningStack, count: int) -> No
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    said, _ = await asyncio.wait_for(process.communicate(), 30)
+    said, _ = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode not in (0, None)
     assert b"another process is firehose-backfill.0 already" in said

@@ -75,7 +75,7 @@ async def intercepted_callback(somebody: Person, account: Account) -> str:
     await somebody.context.route("**/oauth/authorize/redirect*", catch)
     await typed(somebody, account.handle)
     await somebody.consent()
-    url = await asyncio.wait_for(caught, 30)
+    url = await asyncio.wait_for(caught, 60)
     await somebody.context.unroute("**/oauth/authorize/redirect*")
     return url
 
@@ -85,7 +85,7 @@ def changed(url: str, **parameters: str) -> str:
     return urlunsplit(parts._replace(query=urlencode(dict(parse_qsl(parts.query)) | parameters)))
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_each_mistake_is_said_plainly_and_no_secret_is_logged(
     browser: Browser, stack: RunningStack, real_network: RealNetwork
 ) -> None:

@@ -30,7 +30,7 @@ async def paused(operator: GatewayClient, switch: str) -> None:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not holds():
             await asyncio.sleep(0.1)
 

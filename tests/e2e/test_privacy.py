@@ -51,7 +51,7 @@ class Owner:
         return bool((await self.rows()).keys() == self.account.expected().keys())
 
 
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 45) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 120) -> None:
     for _ in range(int(seconds / 0.1)):
         if await condition():
             return
@@ -78,7 +78,7 @@ async def _delete_during_an_import(gateway: GatewayClient, alice: Owner, witness
     alice.account.post("so that there is something to fetch")
     gate = alice.account.fault(Gate(at=50_000))
     job_id = await gateway.begin(alice.account.did)
-    await asyncio.wait_for(gate.reached.wait(), 30)
+    await asyncio.wait_for(gate.reached.wait(), 60)
     said = await alice.says("POST", "delete-data", "deleteData", confirm=alice.account.did)
     assert said["opted_out"] is True
     assert await alice.seen_posts() == 0

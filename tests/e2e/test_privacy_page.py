@@ -92,14 +92,14 @@ class Home:
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    for _ in range(450):
+    for _ in range(1_200):
         if await condition():
             return
         await asyncio.sleep(0.1)
     raise AssertionError("it never came true")
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 async def test_decisions_on_the_page_hold_for_rows_jobs_and_live_events(
     browser: Browser, stack: RunningStack, real_network: RealNetwork, tmp_path: Path
 ) -> None:

@@ -84,7 +84,7 @@ async def test_a_second_request_is_told_of_the_first(world: SimulatedWorld, gate
     alice.seed_records(50)
     gate = alice.fault(Gate(at=100))
     job_id = await gateway.begin(alice.did)
-    await asyncio.wait_for(gate.reached.wait(), 30)
+    await asyncio.wait_for(gate.reached.wait(), 60)
     by_operator = await gateway.ask(alice.did)
     by_user = await User(gateway, alice).says("POST", "backfill", json={"days": 1})
     for refused in (by_operator, by_user):
@@ -147,7 +147,7 @@ async def test_cancel_stops_the_fetch_and_never_sweeps(
     alice.apply_writes(Write("delete", *key) for key in sorted(before)[:100])
     gate = alice.fault(Gate(at=50_000))
     job_id = await gateway.begin(alice.did)
-    await asyncio.wait_for(gate.reached.wait(), 30)
+    await asyncio.wait_for(gate.reached.wait(), 60)
     cancelled = await gateway.post(f"jobs/{job_id}/cancel")
     assert cancelled.status_code == 202
     job = await gateway.until(job_id, "cancelled")
@@ -178,13 +178,16 @@ async def test_a_user_cancels_and_may_ask_again(
     assert_same(await rows_of(database, alice.did), alice.expected())
 
 
-async def test_paused_requests_wait(world: SimulatedWorld, gateway: GatewayClient) -> None:
+async def test_paused_requests_wait(world: SimulatedWorld, gateway: GatewayClient, stack: RunningStack) -> None:
     alice = world.add_account()
     alice.seed_records(20)
+    began = stack.log_size
     assert (await gateway.post("repo-backfill/pause")).status_code == 204
     try:
         assert (await gateway.status())["repo_backfill"] == {"paused": True}
-        await asyncio.sleep(1.5)  # a worker looks every second
+        async with asyncio.timeout(60):
+            while "no new requests are taken" not in stack.log(began):
+                await asyncio.sleep(0.1)
         job_id = await gateway.begin(alice.did)
         await asyncio.sleep(1.0)
         assert (await gateway.job(job_id))["state"] == "queued"

@@ -26,7 +26,7 @@ _FLAGS = (
     "--disable-sync",
     "--disable-gpu",
 )
-PATIENCE_MS = 30_000
+PATIENCE_MS = 60_000
 expect.set_options(timeout=PATIENCE_MS)
 
 

@@ -19,7 +19,7 @@ from typing import TypeVar
 from headwater_local.ports import free_port
 from headwater_local.stack_file import StackFile, read_stack
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 150.0
 SERVICES = ("indexer", "repo_backfill", "firehose_backfill", "api_gateway")
 
 _STAND_IN = """

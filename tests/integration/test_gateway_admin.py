@@ -333,13 +333,13 @@ async def test_the_process_serves_and_stops_in_good_order(nats_url: str, tmp_pat
     assert process.stderr is not None
     log = ""
     while not (found := re.search(r"listening on port (\d+)", log)):
-        line = await asyncio.wait_for(process.stderr.readline(), 30)
+        line = await asyncio.wait_for(process.stderr.readline(), 60)
         assert line, log
         log += line.decode()
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{found[1]}", timeout=30) as client:
         assert (await client.get("/healthz")).json() == {"service": "api-gateway", "alive": True}
     process.send_signal(signal.SIGTERM)
-    _, rest = await asyncio.wait_for(process.communicate(), 30)
+    _, rest = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 0, rest.decode()
     token = (tmp_path / "home" / FILE_NAME).read_text().strip()
     assert str(tmp_path / "home" / FILE_NAME) in log
@@ -358,6 +358,6 @@ async def test_a_wrong_setting_is_named_at_start(tmp_path: Path, variable: str, 
         cwd=tmp_path,
         stderr=asyncio.subprocess.PIPE,
     )
-    _, said = await asyncio.wait_for(process.communicate(), 30)
+    _, said = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == EXIT_CONFIG
     assert variable in said.decode()

@@ -127,14 +127,14 @@ async def test_questions_are_answered(
     nats_url: str, database_url: str, tmp_path: Path, client: Client, js: JetStreamContext, jobs: JobStore
 ) -> None:
     async def ask(subject: str, did: str = DID) -> dict[str, object]:
-        reply = await client.request(subject, json.dumps({"did": did}).encode(), timeout=5)
+        reply = await client.request(subject, json.dumps({"did": did}).encode(), timeout=30)
         answer: dict[str, object] = json.loads(reply.data)
         return answer
 
     async def state() -> dict[str, object]:
         """Of the repo, asked for among others."""
         question = {"dids": ["did:plc:stranger", DID, "did:web:stranger.test"]}
-        reply = await client.request(REPO_STATES, json.dumps(question).encode(), timeout=5)
+        reply = await client.request(REPO_STATES, json.dumps(question).encode(), timeout=30)
         states = {found["did"]: found for found in json.loads(reply.data)["states"]}
         assert set(states) == set(question["dids"])
         found: dict[str, object] = states[DID]

@@ -170,7 +170,7 @@ async def test_the_directory_being_away_loses_nothing_and_holds_up_nobody_known(
 
 
 async def _drained(watermark: object) -> bool:
-    for _ in range(100):
+    for _ in range(600):
         if len(watermark) == 0:  # type: ignore[arg-type]
             return True
         await asyncio.sleep(0.05)

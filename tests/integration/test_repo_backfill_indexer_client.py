@@ -45,11 +45,11 @@ async def test_those_who_come_while_a_question_is_under_way_share_the_next(clien
     indexer = Indexer()
     await client.subscribe(REPO_STATES, cb=indexer.answer)
     first = asyncio.create_task(asking.repo_state("did:plc:first"))
-    await asyncio.wait_for(indexer.asked.wait(), 10)
+    await asyncio.wait_for(indexer.asked.wait(), 60)
     tasks = [asyncio.create_task(asking.repo_state(did)) for did in [*dids, "did:plc:first"]]
     await asyncio.sleep(0)
     indexer.may_answer.set()
-    states = await asyncio.wait_for(asyncio.gather(first, *tasks), 10)
+    states = await asyncio.wait_for(asyncio.gather(first, *tasks), 60)
     assert [state.did for state in states] == ["did:plc:first", *dids, "did:plc:first"]
     assert [len(question) for question in indexer.questions] == [1, MOST_REPO_STATES, 51]
     assert states[0].epoch == 1
@@ -62,9 +62,9 @@ async def test_one_who_gives_up_takes_nobody_along(client: Client) -> None:
     await client.subscribe(REPO_STATES, cb=indexer.answer)
     dids = ["did:plc:a", "did:plc:b", "did:plc:b", "did:plc:c"]
     tasks = [asyncio.create_task(asking.repo_state(did)) for did in dids]
-    await asyncio.wait_for(indexer.asked.wait(), 10)
+    await asyncio.wait_for(indexer.asked.wait(), 60)
     for leaves in (0, 3):
         tasks[leaves].cancel()
     indexer.may_answer.set()
-    states = await asyncio.wait_for(asyncio.gather(*tasks[1:3]), 10)
+    states = await asyncio.wait_for(asyncio.gather(*tasks[1:3]), 60)
     assert [state.did for state in states] == ["did:plc:b", "did:plc:b"]

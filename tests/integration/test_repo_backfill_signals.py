@@ -36,9 +36,9 @@ async def test_a_job_that_is_held_twice_is_heard_of_after_one_has_let_go(client:
     async with switchboard.signals(DID, JOB) as second:
         async with switchboard.signals(DID, JOB) as first:
             await store.put_cancel(DID, JOB, CancelPart(requested_at_us=1))
-            await asyncio.wait_for(asyncio.gather(first.stop_asked(), second.stop_asked()), 30)
+            await asyncio.wait_for(asyncio.gather(first.stop_asked(), second.stop_asked()), 60)
         await store.put_index(DID, JOB, IndexPart(state=IndexState.DONE, attempt=2, updated_at_us=2))
-        outcome = await asyncio.wait_for(second.outcome(2), 30)
+        outcome = await asyncio.wait_for(second.outcome(2), 60)
     assert outcome.state is IndexState.DONE
     async with switchboard.signals(DID, JOB) as late:
         assert late.ended
@@ -78,7 +78,7 @@ async def test_one_that_gives_up_while_it_asks_leaves_the_others_their_answers(c
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     await cancel_and_wait(jobs[:1])
-    assert await asyncio.wait_for(asyncio.gather(*jobs[1:]), 10) == [True, False]
+    assert await asyncio.wait_for(asyncio.gather(*jobs[1:]), 60) == [True, False]
 
 
 def request_of(job_id: str) -> BackfillRequest:

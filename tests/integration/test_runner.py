@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from headwater_local.stack_file import read_stack
-from integration.runner_under_test import Runner, command, query, retried, running
+from integration.runner_under_test import PATIENCE_SECONDS, Runner, command, query, retried, running
 from servers import scratch_directory
 
 POSTGRES_AWAY = (OSError, asyncpg.PostgresError)
@@ -98,7 +98,7 @@ def test_a_home_has_one_runner(directory: Path) -> None:
     with running(directory) as first:
         first.wait_ready()
         with running(directory) as second:
-            assert second.process.wait(30) == 1
+            assert second.process.wait(PATIENCE_SECONDS) == 1
             assert f"another `headwater up` (pid {first.process.pid})" in second.output
         assert first.process.poll() is None
         assert first.wait_ready().runner.pid == first.process.pid
@@ -115,12 +115,12 @@ def test_what_a_killed_runner_left_is_ended_by_the_next(directory: Path) -> None
         assert found == 42
         assert "ended what a crash had left running" in second.output
         left = [handle for process in stack.processes.values() if (handle := process.handle()) is not None]
-        assert psutil.wait_procs(left, timeout=10)[1] == []
+        assert psutil.wait_procs(left, timeout=60)[1] == []
 
 
 def test_a_settings_error_stops_the_start_and_is_said(directory: Path) -> None:
     with running(directory, STAND_IN_REFUSES="repo_backfill") as runner:
-        assert runner.process.wait(60) == 78
+        assert runner.process.wait(PATIENCE_SECONDS) == 78
         assert "headwater: repo-backfill.0 does not accept its settings" in runner.output
         assert "  settings error: PLC_URL: says the stand-in" in runner.output
         assert read_stack(runner.home) is None

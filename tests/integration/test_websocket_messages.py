@@ -41,7 +41,7 @@ async def messages(
         ):
             yield stream
     finally:
-        await asyncio.wait_for(server.close(), 10)
+        await asyncio.wait_for(server.close(), 60)
 
 
 async def test_many_at_once_and_one_at_a_time() -> None:

@@ -284,10 +284,10 @@ async def test_redirects_point_where_they_are_told(alice: Account, client: aioht
 async def test_a_gate_holds_a_fetch_in_the_middle(alice: Account, client: aiohttp.ClientSession) -> None:
     gate = alice.fault(Gate(at=2000))
     fetch = asyncio.create_task(get_body(client, repo_url(alice)))
-    await asyncio.wait_for(gate.reached.wait(), 10)
+    await asyncio.wait_for(gate.reached.wait(), 60)
     assert not fetch.done()
     gate.open()
-    assert await asyncio.wait_for(fetch, 10) == alice.car_bytes()
+    assert await asyncio.wait_for(fetch, 60) == alice.car_bytes()
 
 
 async def test_a_stale_document_and_a_forged_car_can_be_scripted(
