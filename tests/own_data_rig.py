@@ -80,7 +80,7 @@ class Stack:
             base_url=self.gateway.client.base_url,
             cookies={session_cookie(secure=False): secret},
             headers={"Sec-Fetch-Site": "same-origin"},
-            timeout=30,
+            timeout=60,
         )
 
 

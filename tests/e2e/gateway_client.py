@@ -55,6 +55,14 @@ class GatewayClient:
             assert time.monotonic() < deadline, "no gateway" if answer is None else answer.text
             await asyncio.sleep(0.2)
 
+    async def ended_patiently(self, actor: str) -> Job:
+        """Begin patiently, and wait for the end."""
+        while True:
+            job = await self.ended(await self.begin_patiently(actor))
+            # A request that was answered with 503 is withdrawn, and the next one may have met it on its way out.
+            if job["state"] != "cancelled" or job["job_id"] not in self.withdrawn:
+                return job
+
     async def begin_import(self, car: bytes, did: str, did_key: str | None = None, days: int = 0) -> str:
         """POST /api/admin/import; the job's id."""
         query = {"did": did, "days": str(days)} | ({"did_key": did_key} if did_key else {})

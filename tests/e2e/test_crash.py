@@ -87,11 +87,7 @@ async def ask_for_all(gateway: GatewayClient, accounts: list[Account], rng: Rand
 
     async def one(account: Account, moment: float) -> Job:
         await asyncio.sleep(moment)
-        while True:
-            job = await gateway.ended(await gateway.begin_patiently(account.did))
-            # A request that was answered with 503 is withdrawn, and the next one may have met it on its way out.
-            if job["state"] != "cancelled" or job["job_id"] not in gateway.withdrawn:
-                return job
+        return await gateway.ended_patiently(account.did)
 
     moments = [0.0, *(rng.uniform(0.0, WINDOW_SECONDS) for _ in accounts[1:])]
     return await asyncio.gather(*(one(account, moment) for account, moment in zip(accounts, moments, strict=True)))

@@ -70,6 +70,6 @@ async def history_is_done(stack: RunningStack) -> None:
 async def import_large(stack: RunningStack, network: LivingNetwork) -> None:
     """What a user asks for; it has to be done whatever dies."""
     async with open_gateway(stack) as gateway:
-        job = await gateway.ended(await gateway.begin_patiently(network.large.did))
+        job = await gateway.ended_patiently(network.large.did)
         assert job["state"] == "done", job
         network.whole.add(network.large.did)

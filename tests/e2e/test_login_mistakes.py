@@ -103,7 +103,7 @@ async def test_each_mistake_is_said_plainly_and_no_secret_is_logged(
             await secrets.note_cookies(one)
             one.complaints[:] = [text for text in one.complaints if "status of 503" not in text]
     token = await real_network.service_auth(kim, GATEWAY_DID, "app.headwater.user.getStats")
-    async with httpx.AsyncClient(base_url=stack.gateway_url, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=stack.gateway_url, timeout=60, trust_env=False) as client:
         for bearer in (token, token[:-8] + "AAAAAAAA", stack.token):
             for path in ("/api/user/stats", "/api/admin/status"):
                 await client.get(path, headers={"Authorization": f"Bearer {bearer}"})

@@ -31,7 +31,7 @@ async def test_the_real_pds_lists_what_was_written(real_network: RealNetwork) ->
 async def test_a_deactivated_account_serves_no_repo(real_network: RealNetwork) -> None:
     account = await real_network.create_account("asleep.test")
     await real_network.deactivate(account)
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         answer = await http.get(f"{real_network.pds_url}/xrpc/com.atproto.sync.getRepo", params={"did": account.did})
     assert answer.json()["error"] == "RepoDeactivated"
 
@@ -39,7 +39,7 @@ async def test_a_deactivated_account_serves_no_repo(real_network: RealNetwork) -
 async def test_a_taken_down_account_serves_no_repo(real_network: RealNetwork) -> None:
     account = await real_network.create_account("taken.test")
     await real_network.take_down(account)
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         answer = await http.get(f"{real_network.pds_url}/xrpc/com.atproto.sync.getRepo", params={"did": account.did})
     assert answer.json()["error"] == "RepoTakendown"
 

@@ -36,7 +36,7 @@ async def browser(nats_url: str, gateway: RunningGateway, bus: Bystander) -> Asy
     await own.connect()
     cookies = {session_cookie(secure=False): await begin_session(own, ALICE, "alice.test")}
     await own.close()
-    async with httpx.AsyncClient(base_url=gateway.client.base_url, cookies=cookies, headers=PAGE) as client:
+    async with httpx.AsyncClient(base_url=gateway.client.base_url, cookies=cookies, headers=PAGE, timeout=60) as client:
         yield client
 
 

@@ -52,7 +52,7 @@ class Browser:
     """A browser: its own cookies, and requests from the gateway's own pages."""
 
     def __init__(self, gateway: RunningGateway) -> None:
-        self.http = httpx.AsyncClient(base_url=gateway.client.base_url, headers=PAGE, timeout=30)
+        self.http = httpx.AsyncClient(base_url=gateway.client.base_url, headers=PAGE, timeout=60)
 
     async def begin(self, actor: str = "alice.test") -> httpx.Response:
         return await self.http.post("/oauth/login", data={"actor": actor})

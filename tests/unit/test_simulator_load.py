@@ -104,7 +104,7 @@ async def test_released_frames_are_sent_as_they_are(
             return await response.json()
 
     async def seqs(websocket: aiohttp.ClientWebSocketResponse, count: int) -> list[int]:
-        frames = [parse_frame(await websocket.receive_bytes(timeout=20)) for _ in range(count)]
+        frames = [parse_frame(await websocket.receive_bytes(timeout=60)) for _ in range(count)]
         return [one.seq for one in frames if isinstance(one, CommitFrame)]
 
     first = load.first_seq
@@ -122,7 +122,7 @@ async def test_released_frames_are_sent_as_they_are(
     assert (await control(rewind=True))["released"] == 0
     assert await seqs(late, FRAMES - 100) == list(range(first + 100, first + FRAMES))
     for websocket in (live, late):
-        assert (await websocket.receive(timeout=20)).type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED)
+        assert (await websocket.receive(timeout=60)).type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED)
         await websocket.close()
 
 

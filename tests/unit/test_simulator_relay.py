@@ -20,7 +20,7 @@ from simulator.host import Host
 from simulator.tid import tid_us
 
 SUBSCRIBE = "/xrpc/com.atproto.sync.subscribeRepos"
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 #: aiohttp warns of websockets that are left to the garbage collector.
 _OPENED: list[aiohttp.ClientWebSocketResponse] = []
 
