@@ -220,7 +220,7 @@ class Rig:
 async def rig(url: str) -> AsyncIterator[Rig]:
     client = await nats.connect(url, max_reconnect_attempts=-1, reconnect_time_wait=0.1)
     try:
-        js = client.jetstream()
+        js = client.jetstream(timeout=60)
         await apply_topology(js)
         jobs = JobStore(await js.key_value(BUCKET_JOBS))
         indexer = StandIn(client, jobs)

@@ -62,7 +62,7 @@ async def database_url(postgres_dsn: str) -> AsyncIterator[str]:
 async def nats_url(_nats_server: str) -> str:
     connection = await nats.connect(_nats_server)
     try:
-        jetstream = connection.jetstream()
+        jetstream = connection.jetstream(timeout=60)
         for stream in await jetstream.streams_info():
             await jetstream.delete_stream(stream.config.name or "")
     finally:

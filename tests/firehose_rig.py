@@ -61,7 +61,7 @@ class Bus:
 async def bus(url: str) -> AsyncIterator[Bus]:
     client = await nats.connect(url, max_reconnect_attempts=-1, reconnect_time_wait=0.1)
     try:
-        js = client.jetstream()
+        js = client.jetstream(timeout=60)
         await apply_topology(js)
         yield Bus(url, client, js)
     finally:

@@ -118,7 +118,7 @@ class Bystander:
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        self.js: JetStreamContext = client.jetstream()
+        self.js: JetStreamContext = client.jetstream(timeout=60)
         self.settings = AccountSettings(did="")
         self.counting = False
         self.asked: list[str] = []

@@ -39,7 +39,7 @@ def running_postgres(backend: str = "embedded") -> Iterator[str]:
             return
         directory = stack.enter_context(scratch_directory())
         server = EmbeddedPostgres(directory / "postgres", take_port(), throwaway=True)
-        stack.enter_context(started(server.program(), log=directory / "postgres.log"))
+        stack.enter_context(started(server.program(), log=directory / "postgres.log", timeout=120))
         yield server.url("postgres")
 
 
@@ -63,5 +63,5 @@ def running_nats(backend: str = "embedded") -> Iterator[str]:
             yield f"nats://{container.get_container_host_ip()}:{container.get_exposed_port(4222)}"
             return
         server = EmbeddedNats(directory / "nats", take_port())
-        stack.enter_context(started(server.program(), log=directory / "nats.log"))
+        stack.enter_context(started(server.program(), log=directory / "nats.log", timeout=120))
         yield server.url
