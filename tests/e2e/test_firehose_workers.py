@@ -14,6 +14,7 @@ from pathlib import Path
 from random import Random
 
 import nats
+import pytest
 from nats.aio.msg import Msg
 
 from e2e.firehose_client import until_firehose
@@ -80,6 +81,7 @@ class Publishers:
         return workers
 
 
+@pytest.mark.timeout(600)
 async def test_workers_come_and_go_while_the_relay_goes_on() -> None:
     ports = SimulatedPorts.choose()
     async with SimulatedWorld(88, ports) as world:
