@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 
@@ -13,6 +13,7 @@ from e2e.gateway_client import GatewayClient
 from e2e.running_stack import RunningStack
 from e2e.simulated import SimulatedWorld
 from e2e.table import assert_same, rows_of
+from headwater_local.services import SERVICES
 from simulator import Gate
 
 
@@ -153,19 +154,25 @@ async def test_import_of_what_is_no_repo(stack: RunningStack, tmp_path: Path) ->
     assert (await command.run(stack.home, "import", str(tmp_path / "nowhere.car"))).code == 1
 
 
+async def told(stack: RunningStack) -> dict[str, Any]:
+    """What ``headwater status`` says to scripts."""
+    said = await command.run(stack.home, "status", "--json")
+    assert said.code == 0
+    return said.document
+
+
+def ready_services(status: dict[str, Any]) -> set[str]:
+    return {worker["service"] for worker in status["workers"] if worker["ready"]}
+
+
 async def test_status(world: SimulatedWorld, stack: RunningStack, gateway: GatewayClient) -> None:
     alice = world.add_account()
     alice.seed_records(50)
     await gateway.done(alice.did)
-    said = await command.run(stack.home, "status", "--json")
-    assert said.code == 0
-    status = json.loads(said.out)
-    assert {worker["service"] for worker in status["workers"] if worker["ready"]} == {
-        "indexer",
-        "repo-backfill",
-        "firehose-backfill",
-        "api-gateway",
-    }
+    async with asyncio.timeout(60):
+        # One that has not spoken for some seconds is missing for a moment.
+        while ready_services(status := await told(stack)) != set(SERVICES):
+            await asyncio.sleep(0.5)
     assert {stream["stream"] for stream in status["streams"]} >= {"RECORDS_LIVE", "RECORDS_BACKFILL", "REQUESTS"}
     assert {(lane["lane"], lane["partition"]) for lane in status["lanes"]} == {
         (lane, partition) for lane in ("live", "replay", "backfill") for partition in range(16)

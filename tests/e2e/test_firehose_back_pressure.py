@@ -11,6 +11,7 @@ from functools import partial
 
 import nats
 import psutil
+import pytest
 
 from e2e.firehose_client import until_firehose
 from e2e.running_stack import RunningStack, running_stack
@@ -26,6 +27,7 @@ GROWTH = 32 * _MIB
 LIMITS = {"HEADWATER_FIREHOSE_BYTES": str(_MIB), "HEADWATER_INDEXER_LIVE_BYTES": str(_MIB)}
 
 
+@pytest.mark.timeout(600)  # each look at the table reads all of what was written
 async def test_memory_is_bounded_while_postgres_stands_still_and_nothing_is_lost() -> None:
     ports = SimulatedPorts.choose()
     async with SimulatedWorld(91, ports) as world, AsyncExitStack() as ends:

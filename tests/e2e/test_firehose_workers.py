@@ -157,6 +157,10 @@ async def _refuses(world: SimulatedWorld, stack: RunningStack, count: int) -> No
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    said, _ = await asyncio.wait_for(process.communicate(), 60)
+    try:
+        said, _ = await asyncio.wait_for(process.communicate(), 120)
+    finally:
+        if process.returncode is None:
+            process.kill()
     assert process.returncode not in (0, None)
     assert b"another process is firehose-backfill.0 already" in said
