@@ -30,7 +30,7 @@ from headwater_local.ports import free_port, take_port
 
 NAME = "gateway.headwater.internal"
 ORIGIN = f"https://{NAME}"
-_PATIENCE_SECONDS = 30.0
+_PATIENCE_SECONDS = 120.0
 
 
 @dataclass(frozen=True)

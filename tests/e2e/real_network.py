@@ -17,6 +17,8 @@ from typing import Any
 import httpx
 import pytest
 
+from headwater_local.ports import take_port
+
 HERE = Path(__file__).parent / "pds"
 _START_SECONDS = 60.0
 PASSWORD = "correct horse battery"
@@ -187,7 +189,8 @@ def real_servers(**variables: str) -> Iterator[dict[str, str]]:
     require_real_pds()
     node = next(HERE.glob("node_modules/node-*64/bin/node"))
     with tempfile.TemporaryDirectory(prefix="headwater-pds-") as directory:
-        command = [str(node), "--import", "./names.mjs", "serve.mjs", directory]
+        ports = [str(take_port()), str(take_port())]
+        command = [str(node), "--import", "./names.mjs", "serve.mjs", directory, *ports]
         environment = {**os.environ, **variables}
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=HERE, env=environment

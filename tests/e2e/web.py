@@ -44,7 +44,9 @@ def require_chromium() -> None:
 async def running_browser(*flags: str) -> AsyncIterator[Browser]:
     """A headless Chromium, with further ``flags``."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=_CHROMIUM, args=[*_FLAGS, *flags])
+        browser = await playwright.chromium.launch(
+            executable_path=_CHROMIUM, args=[*_FLAGS, *flags], timeout=2 * PATIENCE_MS
+        )
         try:
             yield browser
         finally:

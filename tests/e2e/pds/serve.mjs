@@ -1,29 +1,17 @@
-// A real PLC directory (in memory) and a real PDS (in a given directory) on free loopback ports.
+// A real PLC directory (in memory) and a real PDS: arguments are the PDS's directory, and the loopback ports of both.
 // Prints one line of JSON with their addresses, and stops when its standard input closes.
 import { randomBytes } from 'node:crypto'
-import { createServer } from 'node:net'
 import { envToCfg, envToSecrets, PDS } from '@atproto/pds'
 import plc from '@did-plc/server'
 
 const directory = process.argv[2]
+const [plcPort, port] = process.argv.slice(3).map(Number)
 const hex = (bytes) => randomBytes(bytes).toString('hex')
 
-const freePort = () =>
-  new Promise((resolve, reject) => {
-    const server = createServer()
-    server.on('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address()
-      server.close(() => resolve(port))
-    })
-  })
-
-const plcPort = await freePort()
 const plcServer = plc.PlcServer.create({ db: plc.Database.mock(), port: plcPort })
 await plcServer.start()
 const plcUrl = `http://localhost:${plcPort}`
 
-const port = await freePort()
 const adminPassword = hex(16)
 const env = {
   devMode: true,
