@@ -49,6 +49,7 @@ from indexer.resync import Resyncs
 from indexer.retention import keep_forgetting
 from indexer.right_of_way import Rests, RightOfWay
 from indexer.settings import IndexerSettings
+from indexer.wal import COMMITS_AT_ONCE, FLUSHES, Wal
 
 log = logging.getLogger("indexer")
 
@@ -59,6 +60,7 @@ _CONNECTIONS = (
     "live",
     "replay",
     "backfill",
+    "wal",
     "answers",
     "locks",
     "retention",
@@ -68,6 +70,7 @@ _CONNECTIONS = (
     *_STATEMENT_SECONDS,
 )
 _WRITERS = ("live", "replay", "backfill", "purge", "privacy")
+_SESSIONS = {"live": COMMITS_AT_ONCE, "replay": COMMITS_AT_ONCE, "wal": FLUSHES}
 
 
 def build(settings: IndexerSettings, tasks: Tasks) -> AsgiFastStream:
@@ -115,7 +118,13 @@ def build(settings: IndexerSettings, tasks: Tasks) -> AsgiFastStream:
 def _database(settings: IndexerSettings, name: str) -> Database:
     application = f"headwater {SERVICE} {settings.worker_id} {name}"
     seconds = _STATEMENT_SECONDS.get(name)
-    return Database(settings.database_url, application, writes=name in _WRITERS, statement_seconds=seconds)
+    return Database(
+        settings.database_url,
+        application,
+        writes=name in _WRITERS,
+        statement_seconds=seconds,
+        session=_SESSIONS.get(name, {}),
+    )
 
 
 async def _work(
@@ -128,9 +137,9 @@ async def _work(
     wanted = owned_partitions(settings.worker_id, settings.worker_count)
     ownership = Ownership(databases["locks"], wanted, readiness)
     track = settings.track
-    way = RightOfWay()
-    live = live_lane.LiveWriter(databases["live"], dead, track=track)
-    replay = live_lane.LiveWriter(databases["replay"], dead, replayed=True, track=track, pause=way.give)
+    way, wal = RightOfWay(), Wal(databases["wal"])
+    live = live_lane.LiveWriter(databases["live"], wal, dead, track=track)
+    replay = live_lane.LiveWriter(databases["replay"], wal, dead, replayed=True, track=track, pause=way.give)
     jobs = JobStore(await js.key_value(BUCKET_JOBS))
     backfill = backfill_lane.BackfillWriter(databases["backfill"], jobs, dead, track, way.give)
     firehose = FirehoseStore(await js.key_value(BUCKET_CONTROL), await js.key_value(BUCKET_FIREHOSE))

@@ -14,7 +14,7 @@ from indexer import metrics
 from indexer.database import Database, translated
 from indexer.dead_letters import DeadLetters, RefusedRecord
 from indexer.isolate import refused_rows
-from indexer.lane import Delivery
+from indexer.lane import Delivery, Written
 from indexer.progress import Progress
 from indexer.right_of_way import Pause, one_turn
 from indexer.snapshots import EndContext, Group, Refused, Result, write_snapshots
@@ -54,7 +54,7 @@ class BackfillWriter:
         self._progress = Progress(jobs)
         self._dead = dead
 
-    async def write(self, deliveries: Sequence[Delivery[BackfillMessage]]) -> Sequence[float | None]:
+    async def write(self, deliveries: Sequence[Delivery[BackfillMessage]]) -> Written:
         """Write a group. Raises TransientError when nothing can be written or told at the moment."""
         ends = await self._contexts(deliveries)
         connection = await self._database.connection()
@@ -63,9 +63,9 @@ class BackfillWriter:
             with translated():
                 result = await write_snapshots(connection, Group(messages, ends, pause=self._pause), self._track)
         except InvalidInputError:
-            return [await self._write_alone(connection, delivery, ends) for delivery in deliveries]
+            return Written([await self._write_alone(connection, delivery, ends) for delivery in deliveries])
         await self._tell(result)
-        return [_AGAIN_SECONDS if index in result.waiting else None for index in range(len(messages))]
+        return Written([_AGAIN_SECONDS if index in result.waiting else None for index in range(len(messages))])
 
     async def _write_alone(
         self, connection: asyncpg.Connection, delivery: Delivery[BackfillMessage], ends: dict[str, EndContext]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
+from types import MappingProxyType
 
 import asyncpg
 
@@ -29,11 +31,16 @@ _MAY_GO_WELL_LATER = ("08", "40", "53", "55", "57", "58")
 
 
 async def connect(
-    dsn: str, application: str, *, writes: bool = False, statement_seconds: int | None = None
+    dsn: str,
+    application: str,
+    *,
+    writes: bool = False,
+    statement_seconds: int | None = None,
+    session: Mapping[str, str] = MappingProxyType({}),
 ) -> asyncpg.Connection:
     """A connection whose timestamps are integers, in microseconds since 1970; ``writes``: with what writers need.
 
-    A statement that takes longer than ``statement_seconds`` is a TransientError.
+    ``session`` holds further settings. A statement that takes longer than ``statement_seconds`` is a TransientError.
 
     Raises TransientError when Postgres is away.
     """
@@ -45,7 +52,8 @@ async def connect(
             server_settings=_SESSION
             | {"application_name": application}
             | (_LOOKUPS_ONLY if writes else {})
-            | ({"statement_timeout": f"{statement_seconds}s"} if statement_seconds else {}),
+            | ({"statement_timeout": f"{statement_seconds}s"} if statement_seconds else {})
+            | dict(session),
         )
         await connection.set_type_codec(
             "timestamptz",
@@ -63,20 +71,23 @@ class Database:
     """One connection for one kind of work, made anew when it was lost."""
 
     def __init__(
-        self, dsn: str, application: str, *, writes: bool = False, statement_seconds: int | None = None
+        self,
+        dsn: str,
+        application: str,
+        *,
+        writes: bool = False,
+        statement_seconds: int | None = None,
+        session: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        self._dsn = dsn
-        self._application = application
-        self._writes = writes
-        self._statement_seconds = statement_seconds
+        self._connect = partial(
+            connect, dsn, application, writes=writes, statement_seconds=statement_seconds, session=session
+        )
         self._connection: asyncpg.Connection | None = None
 
     async def connection(self) -> asyncpg.Connection:
         """The connection. Raises TransientError when Postgres is away."""
         if self._connection is None or self._connection.is_closed():
-            self._connection = await connect(
-                self._dsn, self._application, writes=self._writes, statement_seconds=self._statement_seconds
-            )
+            self._connection = await self._connect()
         return self._connection
 
     async def close(self) -> None:

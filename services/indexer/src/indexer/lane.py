@@ -1,8 +1,8 @@
 """One lane of records: taking messages from its partitions, grouping them, writing, settling.
 
 Whatever has arrived is written in one transaction, so that the size of a transaction follows the load. A message is
-acked after the commit of its transaction. A transient failure keeps the group and tries again: the stream, which
-refuses what is published when it is full, is the buffer.
+acked when its transaction is on disk, while the next group is being written. A transient failure keeps the group and
+tries again: the stream, which refuses what is published when it is full, is the buffer.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Generic, TypeVar
 
 import nats.errors
@@ -27,11 +28,15 @@ from indexer import metrics
 from indexer.dead_letters import DeadLetters
 from indexer.linger import Waiting, linger
 from indexer.ownership import Ownership
+from indexer.wal import Sure, nothing_to_flush
 
 log = logging.getLogger("indexer.lane")
 
 M = TypeVar("M")
 _ASKED_AT_ONCE = 4
+_AGAIN_SECONDS = 1.0
+_TOGETHER_SECONDS = 0.02
+"""What is written within this is flushed at once. Nobody waits for the acknowledgement of a message."""
 
 
 def _nobody() -> None:
@@ -63,13 +68,23 @@ class Delivery(Generic[M]):
 
 
 @dataclass(frozen=True)
+class Written:
+    """What came of a group: for each delivery None (done) or the seconds after which it shall come again.
+
+    ``sure`` is awaited before anybody is told.
+    """
+
+    outcomes: Sequence[float | None]
+    sure: Sure = nothing_to_flush
+
+
+@dataclass(frozen=True)
 class LaneConfig(Generic[M]):
     """What makes a lane: its name for metrics, its stream and consumers, its messages and its limits.
 
     ``lingers``: small groups wait for more (``indexer.linger``), unless they hold a message that ``hastens``.
-    ``write`` writes a group in a transaction and answers for each delivery None (done) or the seconds after which it
-    shall come again. It raises TransientError when nothing can be written at the moment. ``begun`` hears of each group
-    before it is written, ``rest`` is awaited when it is settled, ``idle`` hears when none is left.
+    ``write`` writes a group in a transaction. It raises TransientError when nothing can be written at the moment.
+    ``begun`` hears of each group before it is written, ``rest`` is awaited after it, ``idle`` hears when none is left.
     """
 
     name: str
@@ -77,7 +92,7 @@ class LaneConfig(Generic[M]):
     consumer: Callable[[int], str]
     decode: Callable[[bytes], M]
     weigh: Callable[[M], int]
-    write: Callable[[Sequence[Delivery[M]]], Awaitable[Sequence[float | None]]]
+    write: Callable[[Sequence[Delivery[M]]], Awaitable[Written]]
     group_rows: int
     held_bytes: int
     lingers: bool = False
@@ -98,8 +113,10 @@ class Lane(Generic[M]):
         self._waiting: deque[Delivery[M]] = deque()
         self._undecodable: deque[tuple[Msg, InvalidInputError]] = deque()
         self._writing: list[Delivery[M]] = []
+        self._written: deque[tuple[list[Delivery[M]], Written]] = deque()
         self._bytes = 0
         self._arrived = asyncio.Event()
+        self._to_settle = asyncio.Event()
         self._has_room = asyncio.Event()
         self._has_room.set()
 
@@ -108,11 +125,12 @@ class Lane(Generic[M]):
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._write_forever(), name=f"write {self._config.name}")
+                group.create_task(self._settle_forever(), name=f"settle {self._config.name}")
                 group.create_task(self._keep_alive(), name=f"keep alive {self._config.name}")
                 for partition in self._ownership.wanted:
                     group.create_task(self._take(partition), name=f"take {self._config.name} {partition}")
         finally:
-            for delivery in (*self._writing, *self._waiting):
+            for delivery in self._held():
                 await self._settle(delivery.msg.nak())
 
     async def _take(self, partition: int) -> None:
@@ -167,6 +185,11 @@ class Lane(Generic[M]):
                 await self._config.rest()
             self._config.idle()
 
+    def _held(self) -> list[Delivery[M]]:
+        """All that is not settled."""
+        written = (delivery for deliveries, _ in self._written for delivery in deliveries)
+        return [*written, *self._writing, *self._waiting]
+
     def _look(self) -> Waiting:
         hastens = not self._has_room.is_set() or any(self._config.hastens(d.message) for d in self._waiting)
         return Waiting(len(self._waiting), sum(d.rows for d in self._waiting), hastens)
@@ -185,7 +208,7 @@ class Lane(Generic[M]):
             self._writing = await self._still_owned(self._writing)
             began = time.perf_counter()
             try:
-                outcomes = await self._config.write(self._writing) if self._writing else ()
+                written = await self._config.write(self._writing) if self._writing else Written(())
             except TransientError as error:
                 attempt += 1
                 metrics.RETRIES.labels(self._config.name).inc()
@@ -193,10 +216,35 @@ class Lane(Generic[M]):
                 await asyncio.sleep(error.retry_after or backoff_seconds(attempt, cap=5.0))
                 continue
             metrics.TRANSACTION_SECONDS.labels(self._config.name).observe(time.perf_counter() - began)
-            await self._settle_group(outcomes)
+            self._written.append((self._writing, written))
+            self._writing = []
+            self._to_settle.set()
 
-    async def _settle_group(self, outcomes: Sequence[float | None]) -> None:
-        settled, self._writing = self._writing, []
+    async def _settle_forever(self) -> None:
+        while True:
+            await self._to_settle.wait()
+            self._to_settle.clear()
+            while self._written:
+                await self._settle_written()
+
+    async def _settle_written(self) -> None:
+        """Settle the groups that one flush is enough for."""
+        sure = self._written[0][1].sure
+        if sure is not nothing_to_flush:
+            await asyncio.sleep(_TOGETHER_SECONDS)
+        groups = list(takewhile(lambda group: group[1].sure is sure, self._written))
+        lost: float | None = None
+        try:
+            await sure()
+        except TransientError as error:
+            metrics.RETRIES.labels(self._config.name).inc()
+            log.warning("%s: what was written may be lost, and comes again: %s", self._config.name, error)
+            lost = error.retry_after or _AGAIN_SECONDS
+        for deliveries, written in groups:
+            await self._settle_group(deliveries, written.outcomes if lost is None else [lost] * len(deliveries))
+            self._written.popleft()
+
+    async def _settle_group(self, settled: list[Delivery[M]], outcomes: Sequence[float | None]) -> None:
         if settled:
             oldest = min(delivery.msg.metadata.timestamp.timestamp() for delivery in settled)
             metrics.LAG_SECONDS.labels(self._config.name).set(max(0.0, time.time() - oldest))
@@ -227,7 +275,7 @@ class Lane(Generic[M]):
     async def _keep_alive(self) -> None:
         while True:
             await asyncio.sleep(ACK_WAIT_SECONDS / 3)
-            for delivery in (*self._writing, *self._waiting):
+            for delivery in self._held():
                 await self._settle(delivery.msg.in_progress())
 
     async def _settle(self, settling: Awaitable[None]) -> None:

@@ -14,10 +14,11 @@ from indexer.batch import joined, without
 from indexer.database import Database, translated
 from indexer.dead_letters import DeadLetters, RefusedRecord
 from indexer.isolate import refused_rows
-from indexer.lane import Delivery
+from indexer.lane import Delivery, Written
 from indexer.live import write_events
 from indexer.right_of_way import Pause, one_turn
 from indexer.state import Track
+from indexer.wal import Wal
 
 
 def weight(message: LiveBatch) -> int:
@@ -31,6 +32,7 @@ class LiveWriter:
     def __init__(
         self,
         database: Database,
+        wal: Wal,
         dead: DeadLetters,
         *,
         replayed: bool = False,
@@ -38,20 +40,22 @@ class LiveWriter:
         pause: Pause = one_turn,
     ) -> None:
         self._database = database
+        self._wal = wal
         self._dead = dead
         self._replayed = replayed
         self._track = track
         self._pause = pause
 
-    async def write(self, deliveries: Sequence[Delivery[LiveBatch]]) -> Sequence[float | None]:
+    async def write(self, deliveries: Sequence[Delivery[LiveBatch]]) -> Written:
         """Write a group. Raises TransientError when nothing can be written at the moment."""
+        sure = await self._wal.witness()
         connection = await self._database.connection()
         try:
             await self._write(connection, [event for delivery in deliveries for event in delivery.message.events])
         except InvalidInputError:
             for delivery in deliveries:
                 await self._write_alone(connection, delivery)
-        return [None] * len(deliveries)
+        return Written([None] * len(deliveries), sure)
 
     async def _write_alone(self, connection: asyncpg.Connection, delivery: Delivery[LiveBatch]) -> None:
         events: list[LiveEvent] = []
