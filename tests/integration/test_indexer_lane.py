@@ -39,6 +39,24 @@ async def test_each_group_has_its_rest_before_the_next_begins(nats_url: str, dat
     assert told == ["begun", "written", "rest"] * 3
 
 
+async def test_a_group_has_as_many_rows_as_the_lane_gives_way_for(nats_url: str, database_url: str) -> None:
+    groups: list[int] = []
+    all_delivered = asyncio.Event()
+
+    async def write(deliveries: Sequence[Delivery[BackfillMessage]]) -> Written:
+        await all_delivered.wait()
+        groups.append(len(deliveries))
+        return Written([None] * len(deliveries))
+
+    config = replace(_config(write), group_rows=100, most_rows=lambda most: most // 50)
+    async with _running(config, nats_url, database_url, messages=5) as js:
+        await until(lambda: _are_delivered(js, 5))
+        all_delivered.set()
+        await until(lambda: _has_left(js, 0))
+    assert sum(groups) == 5
+    assert max(groups) <= 2
+
+
 async def test_a_message_is_acknowledged_when_it_is_on_disk_and_the_next_does_not_wait(
     nats_url: str, database_url: str
 ) -> None:
@@ -116,6 +134,11 @@ async def _running(
 
 async def _left(js: JetStreamContext) -> int:
     return (await js.stream_info(STREAM_BACKFILL)).state.messages
+
+
+async def _are_delivered(js: JetStreamContext, count: int) -> bool:
+    info = await js.consumer_info(STREAM_BACKFILL, backfill_consumer(partition(DID)))
+    return info.num_ack_pending == count
 
 
 async def _has_left(js: JetStreamContext, count: int) -> bool:

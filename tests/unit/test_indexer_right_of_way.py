@@ -84,7 +84,7 @@ class Slept:
         self.way.leave()
 
 
-async def test_a_group_is_followed_by_a_rest_twice_as_long_as_live_events_were_under_way() -> None:
+async def test_a_group_is_followed_by_a_rest_four_times_as_long_as_live_events_were_under_way() -> None:
     there = Slept()
     there.live(since=101.0, until=105.0)
     there.rests.begin()
@@ -93,7 +93,7 @@ async def test_a_group_is_followed_by_a_rest_twice_as_long_as_live_events_were_u
     there.live(since=108.0, until=108.02)
     there.now = 109.0
     await there.rests.rest()
-    assert there.slept == pytest.approx([0.1])
+    assert there.slept == pytest.approx([0.2])
 
 
 async def test_where_no_live_event_was_under_way_nobody_rests() -> None:
@@ -111,7 +111,7 @@ async def test_live_events_that_are_still_under_way_count() -> None:
     there.way.take()
     there.now += 0.05
     await there.rests.rest()
-    assert there.slept == pytest.approx([0.1])
+    assert there.slept == pytest.approx([0.2])
 
 
 async def test_no_rest_is_long() -> None:
@@ -120,3 +120,16 @@ async def test_no_rest_is_long() -> None:
     there.live(since=101.0, until=161.0)
     await there.rests.rest()
     assert there.slept == [0.5]
+
+
+async def test_groups_are_small_as_long_as_live_events_come() -> None:
+    there = Slept()
+    assert there.rests.most_rows(16_000) == 16_000
+    there.rests.begin()
+    there.live(since=101.0, until=101.1)
+    await there.rests.rest()
+    assert there.rests.most_rows(16_000) == 4_000
+    assert there.rests.most_rows(100) == 100
+    there.rests.begin()
+    await there.rests.rest()
+    assert there.rests.most_rows(16_000) == 16_000

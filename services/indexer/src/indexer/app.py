@@ -221,4 +221,5 @@ def _backfill_config(
         hastens=backfill_lane.is_awaited,
         begun=rests.begin,
         rest=rests.rest,
+        most_rows=rests.most_rows,
     )

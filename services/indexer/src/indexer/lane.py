@@ -43,6 +43,11 @@ def _nobody() -> None:
     """Who hears of a lane that nobody waits for."""
 
 
+def _as_many(most: int) -> int:
+    """How many rows a group of a lane that gives way to no other may have."""
+    return most
+
+
 async def _at_once() -> None:
     """The rest of a lane that gives way to no other."""
 
@@ -85,6 +90,7 @@ class LaneConfig(Generic[M]):
     ``lingers``: small groups wait for more (``indexer.linger``), unless they hold a message that ``hastens``.
     ``write`` writes a group in a transaction. It raises TransientError when nothing can be written at the moment.
     ``begun`` hears of each group before it is written, ``rest`` is awaited after it, ``idle`` hears when none is left.
+    ``most_rows`` says how many of ``group_rows`` the next group may have.
     """
 
     name: str
@@ -99,6 +105,7 @@ class LaneConfig(Generic[M]):
     hastens: Callable[[M], bool] = _never
     begun: Callable[[], None] = _nobody
     rest: Callable[[], Awaitable[None]] = _at_once
+    most_rows: Callable[[int], int] = _as_many
     idle: Callable[[], None] = _nobody
 
 
@@ -196,8 +203,8 @@ class Lane(Generic[M]):
 
     def _next_group(self) -> list[Delivery[M]]:
         group: list[Delivery[M]] = []
-        rows = 0
-        while self._waiting and (not group or rows + self._waiting[0].rows <= self._config.group_rows):
+        rows, most = 0, self._config.most_rows(self._config.group_rows)
+        while self._waiting and (not group or rows + self._waiting[0].rows <= most):
             group.append(self._waiting.popleft())
             rows += group[-1].rows
         return group

@@ -7,7 +7,9 @@ takes long is not waited for, since it may itself wait for a repo that the impor
 
 That alone leaves both cores of a small machine busy, and whoever wakes then waits. So after a group of rows of the past
 comes a rest, the longer the more of that time live events were under way: none where there are none, and little on a
-machine that is done with them at once. The stream of snapshots is small, so that whoever fetches repos rests too.
+machine that is done with them at once. Groups are small as long as live events come: a large one is a long burst, and
+long rests between long bursts are no help to whoever comes during one. The stream of snapshots is small, so that
+whoever fetches repos rests too.
 """
 
 from __future__ import annotations
@@ -23,8 +25,9 @@ Pause = Callable[[], Awaitable[None]]
 _AT_MOST_SECONDS: Final = 0.004
 _SHORT_SECONDS: Final = 0.05
 """Nearly all groups of live events are written within this."""
-_REST_SHARE: Final = 2.0
+_REST_SHARE: Final = 4.0
 _REST_AT_MOST_SECONDS: Final = 0.5
+_FEW_ROWS: Final = 4_000
 
 
 async def one_turn() -> None:
@@ -73,19 +76,25 @@ class RightOfWay:
 
 
 class Rests:
-    """Of one lane that gives way: ``begin`` before each of its groups, ``rest`` after it."""
+    """Of one lane that gives way: ``begin`` before a group, ``rest`` after it, ``most_rows`` for the next one."""
 
     def __init__(self, way: RightOfWay, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._way = way
         self._sleep = sleep
         self._before = 0.0
+        self._live_come = False
 
     def begin(self) -> None:
         """A group is about to be written."""
         self._before = self._way.seconds
 
     async def rest(self) -> None:
-        """Wait for twice as long as live events were under way since, half a second at most."""
+        """Wait for four times as long as live events were under way since, half a second at most."""
         live = self._way.seconds - self._before
-        if live > 0.0:
+        self._live_come = live > 0.0
+        if self._live_come:
             await self._sleep(min(_REST_SHARE * live, _REST_AT_MOST_SECONDS))
+
+    def most_rows(self, most: int) -> int:
+        """How many rows the next group may have: ``most``, and few as long as live events come."""
+        return min(most, _FEW_ROWS) if self._live_come else most
