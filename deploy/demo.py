@@ -33,6 +33,7 @@ from headwater_local.status import show_status
 
 _START_SECONDS = 90.0
 _OTHERS = 2
+_LOG_LINES = 60
 # What of the caller's own environment is not meant for the demo.
 _FOREIGN = ("NATS_URL", "DATABASE_URL", "GATEWAY_URL", "GATEWAY_DID", "GATEWAY_PUBLIC_URL", "BACKFILL_DAYS", "TRACK")
 _PER_COLLECTION = """
@@ -157,8 +158,15 @@ def _stack(home: Path, network: Network) -> Iterator[StackFile]:
             "ALLOW_PRIVATE_HOSTS": "1",
         },
     )
-    with started(program, log=home / "up.log", timeout=_START_SECONDS):
-        yield running_stack(home)
+    log = home / "up.log"
+    with started(program, log=log, timeout=_START_SECONDS):
+        try:
+            yield running_stack(home)
+        except StackError:
+            # The log goes with the demo, and is all that tells why.
+            last = log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
+            console.print(*last, sep="\n", soft_wrap=True, markup=False, style="dim")
+            raise
 
 
 async def _collections(database_url: str) -> Table:

@@ -107,6 +107,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     if report.failed and isinstance(item, pytest.Function):
         for name, value in item.funcargs.items():
-            if isinstance(value, RunningStack):
-                report.sections.append((f"log of {name}", value.log()))
+            for stack in value if isinstance(value, tuple) else (value,):
+                if isinstance(stack, RunningStack):
+                    report.sections.append((f"log of {name}", stack.log()))
     return report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -170,6 +171,24 @@ async def test_a_pause_stops_it_and_a_restart_goes_on(history: HistoryRig, world
 async def _is(history: HistoryRig, state: PieceState) -> bool:
     crawl = await history.store.crawl()
     return crawl is not None and crawl.state is state
+
+
+async def test_every_change_of_the_plan_is_followed(history: HistoryRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the bus is asked when a plan is given up, the next one begins."""
+    monkeypatch.setattr("firehose_backfill.history._LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("firehose_backfill.gap_closing._LOOK_SECONDS", 0.004)
+    await history.live_tail_began()
+    async with history.working():
+        for turn in range(40):
+            await ask(history, 0)
+            await asyncio.sleep(0.05 + turn / 1000)
+            plan_id = await ask(history, 7)
+            await until(lambda plan_id=plan_id: _replays(history, plan_id), seconds=30)  # type: ignore[misc]
+
+
+async def _replays(history: HistoryRig, plan_id: str) -> bool:
+    replay = await history.store.replay()
+    return replay is not None and replay.plan_id == plan_id
 
 
 async def test_no_crawl_is_needed_where_the_window_reaches_the_cutoff(history: HistoryRig) -> None:

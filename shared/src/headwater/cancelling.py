@@ -15,8 +15,8 @@ _AGAIN_SECONDS: Final = 5.0
 async def cancel_and_wait(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel tasks and return when all have ended, however they did. What they raise is theirs.
 
-    One that goes on is cancelled again: before Python 3.12 ``asyncio.wait_for`` loses a cancellation that comes in the
-    moment in which what it waits for is done, and the bus client is full of it.
+    One that goes on is cancelled again: where the bus client flushes what it has to send, it loses a cancellation. Of a
+    task group the members are cancelled only once, which is why ``headwater.wait_for`` is needed beside this.
     """
     every = list(tasks)
     while running := [task for task in every if not task.done()]:
