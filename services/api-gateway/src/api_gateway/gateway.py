@@ -49,7 +49,8 @@ class Gateway:
     readiness: Readiness
 
 
-def _gateway(request: Request) -> Gateway:
+async def _gateway(request: Request) -> Gateway:
+    # Not a plain function: that would be called in a thread, for every request.
     gateway: Gateway = request.app.state.gateway
     return gateway
 
