@@ -17,6 +17,7 @@ from headwater.bus.jobs import FetchPart, FetchState
 from headwater.bus.streams import BUCKET_JOBS
 from headwater.clock import now_us
 from headwater.errors import InvariantError
+from repo_backfill import progress
 from repo_backfill.progress import OvertakenError, Progress
 from simulator.faults import Gate
 from simulator.world import World
@@ -65,6 +66,24 @@ async def test_what_is_noted_is_written_only_where_it_stays_for_a_moment(bucket:
     assert part == first.part
     assert part is not None
     assert part.state is FetchState.FETCHING
+
+
+async def test_what_is_over_in_a_moment_is_not_written_however_old_the_last_write_is(
+    bucket: KeyValue, monkeypatch: pytest.MonkeyPatch
+):
+    first, second = Progress(bucket, DID, JOB), Progress(bucket, DID, JOB)
+    monkeypatch.setattr(progress, "WRITE_SECONDS", 0.0)
+    await first.write(**CLAIM)
+    monkeypatch.setattr(progress, "WRITE_SECONDS", 600.0)
+    async with first.told_soon():
+        await first.report(bytes_fetched=7)
+    part = await second.read()
+    assert part is not None
+    assert part.bytes_fetched == 0
+    await first.write()
+    part = await second.read()
+    assert part is not None
+    assert part.bytes_fetched == 7
 
 
 async def test_of_two_claims_one_counts(bucket: KeyValue):

@@ -38,7 +38,7 @@ class Progress:
         self._bucket = bucket
         self._key = job_key(did, job_id, "fetch")
         self._revision = 0
-        self._written_at = 0.0
+        self._due_at = 0.0
         self._lock = asyncio.Lock()
         self._noted: dict[str, Any] = {}
         self.part: FetchPart | None = None
@@ -65,14 +65,15 @@ class Progress:
         self._noted.update(changes)
 
     async def report(self, **changes: Any) -> None:
-        """Write figures that changed, or only note them when the last write is recent. Raises OvertakenError."""
+        """Write figures that changed, or only note them where a write is not due yet. Raises OvertakenError."""
         self.note(**changes)
-        if time.monotonic() - self._written_at >= WRITE_SECONDS:
+        if time.monotonic() >= self._due_at:
             await self.write()
 
     @asynccontextmanager
     async def told_soon(self) -> AsyncIterator[None]:
-        """Within the context, what was noted before it is written as soon as the last write is no longer recent."""
+        """Within the context, what was noted before is written soon and not at once: most is over by then."""
+        self._due_at = time.monotonic() + WRITE_SECONDS
         late = asyncio.create_task(self._write_late())
         try:
             yield
@@ -80,7 +81,7 @@ class Progress:
             await cancel_and_wait([late])
 
     async def _write_late(self) -> None:
-        await asyncio.sleep(self._written_at + WRITE_SECONDS - time.monotonic())
+        await asyncio.sleep(WRITE_SECONDS)
         if self._noted:
             await self.write()
 
@@ -93,7 +94,7 @@ class Progress:
             self._noted.clear()
             await self._put(part)
             self.part = part
-            self._written_at = time.monotonic()
+            self._due_at = time.monotonic() + WRITE_SECONDS
             return part
 
     async def _put(self, part: FetchPart) -> None:
