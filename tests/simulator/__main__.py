@@ -9,6 +9,8 @@ import signal
 import time
 from pathlib import Path
 
+import uvloop
+
 from .control import ControlHost
 from .tid import DEFAULT_NOW_US
 from .world import World
@@ -17,7 +19,7 @@ _QUIET_US = 100 * 86_400 * 1_000_000
 
 
 def main() -> None:
-    asyncio.run(_serve(_arguments()))
+    uvloop.run(_serve(_arguments()))
 
 
 def _arguments() -> argparse.Namespace:

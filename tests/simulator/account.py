@@ -150,14 +150,22 @@ class Account:
     def car(self, since: str | None = None, *, order: Order | None = None, key: SigningKey | None = None) -> Path:
         """The file of the repo's CAR. `key` signs it in place of the account's own: a forgery."""
         order = order or self.car_order
+        path = self._car_path(since, order, key)
+        if not path.exists():
+            self.repo.write_car(path, since=since, order=order, commit_key=key)
+        return path
+
+    def written_car(self, since: str | None = None) -> Path | None:
+        """The file of `car`, where it has been written before."""
+        path = self._car_path(since, self.car_order, None)
+        return path if path.exists() else None
+
+    def _car_path(self, since: str | None, order: Order, key: SigningKey | None) -> Path:
         seeded = self.repo.seeded_car
         if seeded is not None and since is None and order == "tree" and key is None:
             return seeded
         name = f"{self.did}-{self.repo.rev}-{since}-{order}-{key.did_key if key else ''}"
-        path = self._directory / f"{sha256(name.encode()).hexdigest()[:24]}.car"
-        if not path.exists():
-            self.repo.write_car(path, since=since, order=order, commit_key=key)
-        return path
+        return self._directory / f"{sha256(name.encode()).hexdigest()[:24]}.car"
 
     def car_bytes(
         self, since: str | None = None, *, order: Order | None = None, key: SigningKey | None = None

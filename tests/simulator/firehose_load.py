@@ -32,6 +32,8 @@ from .xrpc import Method, XrpcHost, limit_param, param
 
 _LOAD = "/_load"
 _TICK_S = 0.002
+#: How soon it is noticed that a consumer has gone to whom nothing is sent.
+_IDLE_S = 0.25
 _CHUNK_BYTES = 256 * 1024
 #: What waits in the process for one consumer; beyond it is the kernel's buffer.
 _WAITING_BYTES = 4 << 20
@@ -57,6 +59,10 @@ class Schedule:
         self._base = self._limit = 0
         self.rate = None
 
+    def is_over(self, now: float) -> bool:
+        """Whether time alone releases no more."""
+        return self.released(now) == self._limit
+
     def released(self, now: float) -> int:
         if self.rate is None:
             return self._limit
@@ -73,6 +79,7 @@ class LoadRelay(XrpcHost):
         self._sent = 0
         self._connected = 0
         self._generation = 0
+        self._told = asyncio.Event()
         self._content = memoryview(load.open())
         listed: dict[str, Method] = {
             "com.atproto.sync.listRepos": self._list_repos,
@@ -92,6 +99,7 @@ class LoadRelay(XrpcHost):
                 self._generation += 1
             else:
                 self._schedule.start(asked.get("rate"), asked.get("count"))
+            self._told.set()
         return as_json(self._state())
 
     def _state(self) -> dict[str, Any]:
@@ -128,6 +136,9 @@ class LoadRelay(XrpcHost):
         generation = self._generation
         while self._generation == generation and not transport.is_closing():
             released = self._schedule.released(time.time())
+            if released == place and self._schedule.is_over(time.time()):
+                await self._something_said()
+                continue
             if released == place or transport.get_write_buffer_size() > _WAITING_BYTES:
                 await asyncio.sleep(_TICK_S)
                 continue
@@ -137,6 +148,13 @@ class LoadRelay(XrpcHost):
             place = behind
             self._sent = max(self._sent, place)
             await asyncio.sleep(0)
+
+    async def _something_said(self) -> None:
+        """Until a lever is pulled, or for a while: ticks would cost the machine what is measured on it."""
+        self._told.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_IDLE_S):
+                await self._told.wait()
 
     async def _list_repos(self, request: web.Request) -> Reply:
         """Pages of the accounts; the cursor is a position."""

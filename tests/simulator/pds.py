@@ -72,8 +72,11 @@ class Pds(XrpcHost):
 
     async def _get_repo(self, request: web.Request) -> Reply:
         account = self._available(param(request, "did"))
-        async with self._writing:
-            path = await asyncio.to_thread(account.car, request.query.get("since"))
+        since = request.query.get("since")
+        path = account.written_car(since)
+        if path is None:
+            async with self._writing:
+                path = await asyncio.to_thread(account.car, since)
         return as_file(path, "application/vnd.ipld.car")
 
     async def _get_latest_commit(self, request: web.Request) -> Reply:

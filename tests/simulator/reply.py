@@ -8,6 +8,8 @@ from pathlib import Path
 from aiohttp import web
 
 _CHUNK = 256 * 1024
+#: Files of no more are read at once: to send from disk takes the event loop and three visits of a thread.
+_SMALL = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +29,11 @@ class Reply:
 
 
 async def send(request: web.Request, reply: Reply, *, chunked: bool = False) -> web.StreamResponse:
-    """Send a reply; files go from disk to socket without passing through here, unless chunked."""
+    """Send a reply; large files go from disk to socket without passing through here, unless chunked."""
     if isinstance(reply.body, bytes):
         return web.Response(body=reply.body, status=reply.status, headers=reply.all_headers())
+    if not chunked and reply.body.stat().st_size <= _SMALL:
+        return web.Response(body=reply.body.read_bytes(), status=reply.status, headers=reply.all_headers())
     if not chunked:
         return web.FileResponse(reply.body, chunk_size=_CHUNK, status=reply.status, headers=reply.all_headers())
     response = web.StreamResponse(status=reply.status, headers=reply.all_headers())
