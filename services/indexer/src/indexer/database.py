@@ -21,8 +21,11 @@ _SESSION = {
     "lock_timeout": "60s",
     "idle_in_transaction_session_timeout": "120s",
     "jit": "off",
+    # Every statement finds its rows by a key. The plan that was made while a table was small, and that is kept until
+    # its statistics are made anew, must not read all of it when it has grown.
+    "enable_seqscan": "off",
 }
-# A writer looks rows up by primary key. No statistics of a growing table may turn that into a scan.
+# A writer looks rows up by primary key. No statistics may turn that into reading two lists to their ends.
 _LOOKUPS_ONLY = {"enable_hashjoin": "off", "enable_mergejoin": "off"}
 
 # SQLSTATE classes (https://www.postgresql.org/docs/current/errcodes-appendix.html) by what they say of the caller.
