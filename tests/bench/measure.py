@@ -41,6 +41,7 @@ class Cast:
     one: list[str]
     many: list[list[str]]
     into_full: list[list[str]]
+    into_empty: list[list[str]]
     huge: str
     beside: list[str]
 
@@ -52,10 +53,11 @@ class Cast:
             one=[await network.account(sizes.one) for _ in range(sizes.rounds)],
             many=[await network.accounts(sizes.many, sizes.each) for _ in range(sizes.rounds)],
             into_full=[await network.accounts(sizes.many, sizes.each) for _ in range(sizes.rounds)],
+            into_empty=[await network.accounts(sizes.many, sizes.each) for _ in range(sizes.rounds)],
             huge=await network.account(sizes.huge),
             beside=[await network.account(sizes.huge) for _ in range(sizes.rounds)],
         )
-        groups = (cast.one, cast.beside, *cast.many, *cast.into_full)
+        groups = (cast.one, cast.beside, *cast.many, *cast.into_full, *cast.into_empty)
         await network.build_cars([cast.warm_up, cast.huge, *(did for group in groups for did in group)])
         return cast
 
@@ -170,6 +172,9 @@ async def _full(bench: Bench, running: RunningStack, cast: Cast, sizes: Sizes, s
     for dids in cast.into_full:
         full.imports.append(await timed_import(bench, dids))
         say(f"  {full.imports[-1].rate:,.0f} records/s")
+    for dids in cast.into_empty:
+        await postgres.forget_everything(bench.database)
+        full.empty.append(await timed_import(bench, dids))
     return full
 
 

@@ -120,7 +120,7 @@ def _memory(results: Results) -> Iterable[Sequence[str]]:
 
 
 def _full(results: Results) -> Sequence[str]:
-    into_full, into_empty = rate(results.full.imports), results.many.rate
+    into_full, into_empty = rate(results.full.imports), rate(results.full.empty)
     return (
         f"{results.many.name} into a table of {results.full.rows:,} rows, records/s",
         whole(into_full),
@@ -145,6 +145,7 @@ def _runs(results: Results) -> str:
         ("again, 1 % changed", "Headwater", _rates(run.rate for run in results.again.changed)),
         (f"one repo of {results.huge.done.records:,}", "Headwater", whole(results.huge.done.rate)),
         ("into the full table", "Headwater", _rates(run.rate for run in results.full.imports)),
+        ("into the empty one after it", "Headwater", _rates(run.rate for run in results.full.empty)),
     )
     return table(("", "", "records/s by run"), rows)
 
@@ -206,7 +207,8 @@ _METHOD = """\
   and primary key, without partitions and further indexes, in the same Postgres, in the order of the primary key:
   one COPY of ready tuples on one connection; and a sample of rows, each by a prepared INSERT ... ON CONFLICT that is
   committed by itself. Imports and yardsticks take turns.
-- The full table is made of imported rows multiplied under other DIDs, then VACUUM (ANALYZE).
+- The full table is made of imported rows multiplied under other DIDs, then VACUUM (ANALYZE). The empty one that it is
+  compared with is measured right after it, as machines change their pace within minutes.
 - The frames are the simulator's, made beforehand: signed commits of many accounts with one to three operations, each
   with the tree nodes that prove it, as a relay sends them. A process of its own sends them, from a file. The time of a
   row is that of its transaction's commit, as Postgres notes it (track_commit_timestamp): the row is visible one flush

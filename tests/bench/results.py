@@ -81,10 +81,11 @@ class Huge:
 
 @dataclass
 class Full:
-    """Imports of many repos into a table that holds ``rows`` already."""
+    """Imports of many repos into a table that holds ``rows`` already, and into an ``empty`` one right after."""
 
     rows: int = 0
     imports: list[Import] = field(default_factory=list)
+    empty: list[Import] = field(default_factory=list)
 
 
 @dataclass

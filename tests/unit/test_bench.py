@@ -41,7 +41,7 @@ def results() -> Results:
         many=Race("2 repos of 500", imports(20_000, 30_000, 40_000), [100_000] * 3, [2_500] * 3),
         again=Again(imports(1e5), [["com.atproto.sync.getLatestCommit"]], imports(60_000)),
         huge=Huge(Import(5000, 1.0), {"repo-backfill": 299_000_000, "indexer": 330_000_000}),
-        full=Full(5_000_000, imports(27_000)),
+        full=Full(5_000_000, imports(27_000), imports(31_000)),
         stages=Stages(1000, {"CAR": [0.001, 0.004, 0.002]}, {"COPY": [0.01, 0.01, 0.02]}),
         frames=FrameStages(1000, 4_500_000, {"signature": [0.04, 0.05, 0.06]}, [0.1, 0.25, 0.5], [0.1, 0.2, 0.3]),
         live=Live(
@@ -80,7 +80,7 @@ def test_every_target_has_its_row() -> None:
         "299 MB", "", "at 5,000 records/s", "≤ 300 MB", "PASS", "1",
     ]  # fmt: skip
     assert row_of(report, "peak memory of indexer")[5] == "**over by 10 %**"
-    assert row_of(report, "a table of 5,000,000 rows")[3:] == ["0.90 ×", "≥ 0.8 ×", "PASS", "1"]
+    assert row_of(report, "a table of 5,000,000 rows")[3:] == ["0.87 ×", "≥ 0.8 ×", "PASS", "1"]
 
 
 @pytest.mark.parametrize(
