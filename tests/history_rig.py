@@ -106,9 +106,9 @@ class HistoryRig:
             await cancel_and_wait([task])
         assert task.cancelled(), task.exception()
 
-    async def live_tail_began(self) -> None:
-        tail = LiveProgress(worker_id=0, worker_count=1, relay="r", connected=True)
-        await (await self.bus.js.key_value(BUCKET_FIREHOSE)).put(live_key(0), tail.model_dump_json().encode())
+    async def live_tail_began(self, worker_id: int = 0, worker_count: int = 1) -> None:
+        tail = LiveProgress(worker_id=worker_id, worker_count=worker_count, relay="r", connected=True)
+        await (await self.bus.js.key_value(BUCKET_FIREHOSE)).put(live_key(worker_id), tail.model_dump_json().encode())
 
     async def filed(self) -> dict[str, BackfillRequest]:
         """What waits in REQUESTS, by DID."""

@@ -11,9 +11,9 @@ import pytest
 
 from backfill_rig import running, settings_for
 from firehose_backfill import statuses
-from firehose_backfill.plan import take_up_plan
 from headwater.bus.firehose import (
     CrawlProgress,
+    FirehosePlan,
     Gap,
     GapKind,
     GapState,
@@ -23,9 +23,10 @@ from headwater.bus.firehose import (
 )
 from headwater.bus.messages import LiveAccount, LiveEvent, decode_live
 from headwater.bus.queries import RepoState
-from headwater.bus.streams import BUCKET_CONTROL, STREAM_LIVE
+from headwater.bus.streams import STREAM_LIVE
 from headwater.bus.subjects import RequestLane
 from headwater.clock import DAY_US, now_us
+from headwater.errors import TransientError
 from history_rig import HistoryRig, history_rig, until
 from simulator.account import Account
 from simulator.world import World
@@ -191,6 +192,53 @@ async def _replays(history: HistoryRig, plan_id: str) -> bool:
     return replay is not None and replay.plan_id == plan_id
 
 
+async def test_it_is_told_whose_live_tail_is_waited_for(history: HistoryRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("firehose_backfill.history._PATIENT_SECONDS", 0.0)
+    plan_id = await ask(history, 7)
+    async with history.working():
+        await until(lambda: _replay_says(history, "no live tail of worker 0 yet"))
+        await history.live_tail_began(0, worker_count=3)
+        await until(lambda: _replay_says(history, "no live tail of worker 1, 2 yet"))
+        await history.live_tail_began(2, worker_count=3)
+        await until(lambda: _replay_says(history, "no live tail of worker 1 yet"))
+        assert await crawl_of(history, plan_id) is None
+        await history.live_tail_began(1, worker_count=3)
+        await until(lambda: _all_filed(history, plan_id))
+
+
+async def test_it_is_told_why_a_piece_waits_until_it_goes_on(
+    history: HistoryRig, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await history.live_tail_began()
+    await world.relay.stop()
+    plan_id = await ask(history, -1)
+
+    async def no_relay(plan: FirehosePlan) -> None:
+        raise TransientError("the relay is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(history.replay, "run", no_relay)
+        async with history.working():
+            await until(lambda: _replay_says(history, "waits: the relay is away"))
+            await until(lambda: _crawl_says(history, "waits: "))
+    await world.relay.start()
+    async with history.working():
+        await until(lambda: _all_filed(history, plan_id))
+    crawl = await crawl_of(history, plan_id)
+    assert crawl is not None
+    assert crawl.detail is None
+
+
+async def _replay_says(history: HistoryRig, detail: str) -> bool:
+    replay = await history.store.replay()
+    return replay is not None and replay.detail == detail
+
+
+async def _crawl_says(history: HistoryRig, beginning: str) -> bool:
+    crawl = await history.store.crawl()
+    return crawl is not None and (crawl.detail or "").startswith(beginning)
+
+
 async def test_no_crawl_is_needed_where_the_window_reaches_the_cutoff(history: HistoryRig) -> None:
     history.replay.reaches_cutoff = True
     await ask(history, 1)
@@ -342,17 +390,3 @@ async def _waits(history: HistoryRig, number: int) -> bool:
 
 async def _closed(history: HistoryRig) -> bool:
     return [gap.state for gap in await history.store.gaps()] == [GapState.CLOSED]
-
-
-async def test_the_environments_days_and_an_operators_plan(history: HistoryRig) -> None:
-    control = await history.bus.js.key_value(BUCKET_CONTROL)
-    first = await take_up_plan(control, history.store, 7)
-    assert (first.days, first.requested_by) == (7, "environment")
-    assert first.cutoff_us == first.requested_at_us - 7 * DAY_US
-    assert await take_up_plan(control, history.store, 7) == first, "a restart resumes"
-    changed = await take_up_plan(control, history.store, 3)
-    assert changed.days == 3
-    assert changed.plan_id != first.plan_id
-    operators = await ask(history, 90)
-    assert (await take_up_plan(control, history.store, 3)).plan_id == operators, "a restart alone undoes nothing"
-    assert (await take_up_plan(control, history.store, 0)).days == 0, "a changed setting counts"

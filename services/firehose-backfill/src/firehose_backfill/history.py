@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Final, Protocol
 
 from nats.js import JetStreamContext
@@ -17,10 +18,18 @@ from firehose_backfill import crawl_metrics as metrics
 from firehose_backfill.crawl import Crawl, CrawlTools
 from firehose_backfill.filing import BUS_AWAY, Scope
 from firehose_backfill.gap_closing import GapClosing
+from firehose_backfill.history_waits import HistoryWaits
 from firehose_backfill.outcomes import Outcomes
 from firehose_backfill.statuses import Statuses
 from headwater.backoff import backoff_seconds
-from headwater.bus.firehose import CrawlProgress, FirehosePlan, PieceState, ReplayProgress, history_state
+from headwater.bus.firehose import (
+    CrawlProgress,
+    FirehosePlan,
+    LiveProgress,
+    PieceState,
+    ReplayProgress,
+    history_state,
+)
 from headwater.bus.firehose_store import FirehoseStore
 from headwater.bus.streams import STREAM_REPLAY
 from headwater.bus.subjects import RequestLane
@@ -32,6 +41,8 @@ log = logging.getLogger("firehose_backfill.history")
 
 _LOOK_SECONDS: Final = 0.5
 _RETRY_CAP: Final = 30.0
+_PATIENT_SECONDS: Final = 5.0
+"""All workers of a stack that starts have begun by then."""
 
 
 class ReplayPiece(Protocol):
@@ -88,27 +99,29 @@ class History:
         if plan.paused:
             await _persist("pausing", lambda: self._mark_paused(plan))
             return
-        await _persist("the live tail", self._live_tail_began)
+        waits = HistoryWaits(self._store, plan)
+        await _persist("the live tail", lambda: self._live_tail_began(waits))
         gaps = GapClosing(self._crawls, self._store, self._statuses)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(_persist("the gaps", gaps.run))
+                group.create_task(_persist("the gaps", gaps.run, waits.gap_crawl))
                 if plan.days:
-                    group.create_task(_persist("the replay", lambda: self._replay_window(plan)))
-                    group.create_task(_persist("the crawl", lambda: self._crawl(plan)))
+                    group.create_task(_persist("the replay", lambda: self._replay_window(plan), waits.replay))
+                    group.create_task(_persist("the crawl", lambda: self._crawl(plan), waits.crawl))
                     group.create_task(_persist("the end", lambda: self._tell_end(plan)))
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
 
-    async def _live_tail_began(self) -> None:
+    async def _live_tail_began(self, waits: HistoryWaits) -> None:
         """Wait until every worker follows the relay: what comes after that is nobody else's."""
-        while True:
-            tails = await self._store.live()
-            primary = next((tail for tail in tails if tail.worker_id == 0), None)
-            if primary is not None:
-                present = {tail.worker_id for tail in tails if tail.connected or tail.started_seq is not None}
-                if present >= set(range(primary.worker_count)):
-                    return
+        told: set[int] = set()
+        began = asyncio.get_running_loop().time()
+        while missing := _without_live_tail(await self._store.live()):
+            if missing != told and asyncio.get_running_loop().time() - began > _PATIENT_SECONDS:
+                why = f"no live tail of worker {', '.join(map(str, sorted(missing)))} yet"
+                log.warning("the history waits: %s", why)
+                await waits.replay(why)
+                told = missing
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _mark_paused(self, plan: FirehosePlan) -> None:
@@ -181,8 +194,19 @@ class History:
         log.info("the history of %d days is in Postgres", plan.days)
 
 
-async def _persist(name: str, work: Callable[[], Awaitable[None]]) -> None:
-    """Do ``work`` to its end, and again whenever the network or the bus was away."""
+def _without_live_tail(tails: Sequence[LiveProgress]) -> set[int]:
+    """The workers that follow no relay yet."""
+    primary = next((tail for tail in tails if tail.worker_id == 0), None)
+    if primary is None:
+        return {0}
+    present = {tail.worker_id for tail in tails if tail.connected or tail.started_seq is not None}
+    return set(range(primary.worker_count)) - present
+
+
+async def _persist(
+    name: str, work: Callable[[], Awaitable[None]], tell_why: Callable[[str], Awaitable[None]] | None = None
+) -> None:
+    """Do ``work`` to its end, and again whenever the network or the bus was away; ``tell_why`` it waits."""
     tries = 0
     while True:
         tries += 1
@@ -190,6 +214,9 @@ async def _persist(name: str, work: Callable[[], Awaitable[None]]) -> None:
             await work()
         except (TransientError, InvalidInputError, *BUS_AWAY) as error:
             log.warning("%s waits: %s", name, error)
+            if tell_why is not None:
+                with suppress(*BUS_AWAY):
+                    await tell_why(f"waits: {error}")
             await asyncio.sleep(backoff_seconds(tries, cap=_RETRY_CAP))
         else:
             return

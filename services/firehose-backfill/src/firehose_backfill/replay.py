@@ -105,7 +105,7 @@ class _Run:
         saved = await self._saved()
         if saved is not None:
             self.start = Place(saved.seq, saved.at_us)
-            await self._tell(state=PieceState.RUNNING)
+            await self._tell(state=PieceState.RUNNING, detail=None)
             return
         to_seq = await self._live_start()
         reaches = False
@@ -114,6 +114,7 @@ class _Run:
             reaches = self.start is not None
         await self._tell(
             state=PieceState.RUNNING,
+            detail=None,
             from_seq=None if self.start is None else self.start.seq,
             from_us=None if self.start is None else self.start.at_us,
             to_seq=to_seq,
