@@ -144,6 +144,7 @@ async def _race(bench: Bench, race: Race, dids: list[str], sizes: Sizes) -> None
     race.imports.append(await timed_import(bench, dids))
     rows = await postgres.rows_of(bench.database, dids)
     race.copy_rates.append(await yardsticks.copy_rate(bench.database, rows))
+    race.whole_copy_rates.append(await yardsticks.copy_rate(bench.database, rows, whole=True))
     race.insert_rates.append(await yardsticks.insert_rate(bench.database, rows[: sizes.singles]))
 
 

@@ -39,12 +39,16 @@ class Import:
 
 @dataclass
 class Race:
-    """Imports of one kind, and after each the yardsticks on the same rows, in the order of the runs."""
+    """Imports of one kind, and after each the yardsticks on the same rows, in the order of the runs.
+
+    ``whole_copy_rates`` are of COPY into a table with the partitions and indexes of ``record``.
+    """
 
     name: str
     imports: list[Import] = field(default_factory=list)
     copy_rates: list[float] = field(default_factory=list)
     insert_rates: list[float] = field(default_factory=list)
+    whole_copy_rates: list[float] = field(default_factory=list)
 
     @property
     def rate(self) -> float:
@@ -55,6 +59,11 @@ class Race:
     def of_copy(self) -> float:
         """The rate over that of COPY, medians."""
         return self.rate / median(self.copy_rates)
+
+    @property
+    def of_whole_copy(self) -> float:
+        """The rate over that of COPY into such a table as ``record`` is, medians."""
+        return self.rate / median(self.whole_copy_rates)
 
     @property
     def of_inserts(self) -> float:
