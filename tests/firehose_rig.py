@@ -22,6 +22,7 @@ from headwater.bus.messages import LiveCommit, LiveEvent, decode_live
 from headwater.bus.streams import BUCKET_CURSORS, BUCKET_FIREHOSE, STREAM_LIVE, apply_topology
 from headwater.health import Readiness
 from headwater.service import Tasks
+from waiting import until
 
 
 class Bus:
@@ -97,13 +98,9 @@ async def following(settings: FirehoseSettings) -> AsyncIterator[LiveTail]:
         await client.close()
 
 
-async def connected(tail: LiveTail, seconds: float = 60) -> None:
+async def connected(tail: LiveTail) -> None:
     """Wait until the tail is connected."""
-    for _ in range(int(seconds / 0.02)):
-        if tail.connection is not None and tail.connection.connected:
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("the tail does not connect")
+    await until(lambda: tail.connection is not None and tail.connection.connected, pause=0.02)
 
 
 def revs(events: list[LiveEvent], did: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ from headwater.clock import now_us
 from headwater.presence import WorkerPresence
 from headwater.service import Server, Tasks
 from simulator.account import Account
+from waiting import until
 
 GATEWAY_DID = "did:web:gateway.test"
 PROBLEM = "application/problem+json"
@@ -102,15 +103,6 @@ async def running_gateway(nats_url: str, plc_url: str, home: Path, **settings: A
 async def _connected(client: httpx.AsyncClient) -> bool:
     answer = await client.get("/readyz")
     return bool(answer.json()["conditions"]["nats"] == "ok")
-
-
-async def until(condition: Callable[[], Any], *, pause: float = 0.05) -> None:
-    """Wait until an asynchronous condition holds, a minute at most; ``pause`` seconds between two looks."""
-    for _ in range(int(60 / pause)):
-        if await condition():
-            return
-        await asyncio.sleep(pause)
-    raise AssertionError("it never came true")
 
 
 class Bystander:

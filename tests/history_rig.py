@@ -121,15 +121,6 @@ class HistoryRig:
         return found
 
 
-async def until(condition: Callable[[], object], seconds: float = 100) -> None:
-    """Wait until an asynchronous condition holds."""
-    for _ in range(int(seconds / 0.05)):
-        if await condition():  # type: ignore[misc]
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError("it never came true")
-
-
 @asynccontextmanager
 async def history_rig(url: str, world: World) -> AsyncIterator[HistoryRig]:
     policy = egress_policy(allow_private_hosts=True)

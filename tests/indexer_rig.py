@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -18,6 +18,7 @@ from headwater_local.ports import take_port
 from indexer.database import connect
 from indexer.migrate import migrate
 from indexer.snapshots import Group, Result, write_snapshots
+from waiting import until
 
 Key = tuple[str, str]
 LIKE, POST, OTHER = "app.bsky.feed.like", "app.bsky.feed.post", "com.example.thing"
@@ -230,11 +231,3 @@ async def running_indexer(
             except TimeoutError:
                 process.kill()
                 await process.wait()
-
-
-async def until(condition: Callable[[], Awaitable[object]], *, seconds: float = 100.0) -> None:
-    """Wait until an async condition holds; fail when it does not for long."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    while not await condition():
-        assert asyncio.get_running_loop().time() < deadline, "it never came to be"
-        await asyncio.sleep(0.05)

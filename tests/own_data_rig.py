@@ -15,7 +15,7 @@ from api_gateway.auth.methods import Method
 from api_gateway.auth.sessions import begin_session
 from api_gateway.bus import Bus
 from api_gateway.settings import GatewaySettings
-from gateway_harness import PROBLEM, Bystander, RunningGateway, bearer, bystander, running_gateway, until
+from gateway_harness import PROBLEM, Bystander, RunningGateway, bearer, bystander, running_gateway
 from headwater.bus.messages import encode
 from headwater.bus.subjects import backfill_subject
 from headwater.service import nats_broker
@@ -23,6 +23,7 @@ from indexer.database import connect
 from indexer_rig import LIKE, POST, running_indexer, snapshot
 from simulator.account import Account
 from simulator.world import World
+from waiting import until
 
 ROWS = {(POST, f"p{number}"): number for number in range(5)} | {(LIKE, "l"): 9}
 

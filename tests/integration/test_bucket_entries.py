@@ -8,6 +8,7 @@ import nats
 from nats.js.api import KeyValueConfig, StorageType
 
 from headwater.bus.buckets import entries
+from waiting import until
 
 
 async def test_a_read_finds_what_matches_and_leaves_nothing_behind(nats_url: str) -> None:
@@ -24,11 +25,10 @@ async def test_a_read_finds_what_matches_and_leaves_nothing_behind(nats_url: str
         assert await entries(bucket, "c.>") == []
         read = await asyncio.gather(*(entries(bucket, ">") for _ in range(200)))
         assert {len(found) for found in read} == {3}
-        for _ in range(100):
-            left = (await jetstream.stream_info("KV_read")).state.consumer_count
-            if not left:
-                break
-            await asyncio.sleep(0.1)
-        assert left == 0
+
+        async def no_consumer_is_left() -> bool:
+            return not (await jetstream.stream_info("KV_read")).state.consumer_count
+
+        await until(no_consumer_is_left)
     finally:
         await connection.close()

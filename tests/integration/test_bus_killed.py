@@ -24,6 +24,7 @@ from headwater.bus.subjects import RECORDS_LIVE
 from headwater.cancelling import cancel_and_wait
 from headwater_local.nats import EmbeddedNats
 from headwater_local.ports import take_port
+from waiting import until
 
 PARTITIONS = 4
 KILLS = 4
@@ -45,8 +46,7 @@ class KilledServer:
         argv = self._server.program().argv
         quiet = asyncio.subprocess.DEVNULL
         self._process = await asyncio.create_subprocess_exec(*argv, stdout=quiet, stderr=quiet)
-        while not await asyncio.to_thread(self._server.program().probe):
-            await asyncio.sleep(0.05)
+        await until(lambda: asyncio.to_thread(self._server.program().probe))
 
     async def kill(self) -> None:
         assert self._process is not None
@@ -77,8 +77,7 @@ async def following(url: str) -> AsyncIterator[Client]:
 
 async def until_grown_by(found: set[str], number: int) -> None:
     wanted = len(found) + number
-    while len(found) < wanted:
-        await asyncio.sleep(0.01)
+    await until(lambda: len(found) >= wanted, pause=0.01)
 
 
 async def test_what_the_bus_has_acknowledged_outlives_its_death(tmp_path: Path) -> None:
@@ -112,6 +111,9 @@ async def test_what_the_bus_has_acknowledged_outlives_its_death(tmp_path: Path) 
                     with suppress(nats.errors.Error, OSError):
                         await pull.ask(4)
 
+        async def all_acknowledged() -> bool:
+            return (await js.stream_info(STREAM_LIVE)).state.messages == 0
+
         acks: asyncio.Queue[Msg] = asyncio.Queue()
         publishing = [asyncio.create_task(publish(partition)) for partition in range(PARTITIONS)]
         consuming = [asyncio.create_task(work) for work in (ack(), *map(consume, range(PARTITIONS)))]
@@ -122,9 +124,7 @@ async def test_what_the_bus_has_acknowledged_outlives_its_death(tmp_path: Path) 
                 await server.start()
             await until_grown_by(acknowledged, 100)
             await cancel_and_wait(publishing)
-            async with asyncio.timeout(90):
-                while (await js.stream_info(STREAM_LIVE)).state.messages:
-                    await asyncio.sleep(0.25)
+            await until(all_acknowledged, pause=0.25)
         finally:
             await cancel_and_wait([*publishing, *consuming])
     assert acknowledged <= delivered

@@ -27,9 +27,10 @@ from headwater.bus.streams import STREAM_LIVE
 from headwater.bus.subjects import RequestLane
 from headwater.clock import DAY_US, now_us
 from headwater.errors import TransientError
-from history_rig import HistoryRig, history_rig, until
+from history_rig import HistoryRig, history_rig
 from simulator.account import Account
 from simulator.world import World
+from waiting import until
 
 OLD_DAYS = 40
 

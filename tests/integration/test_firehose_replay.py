@@ -16,8 +16,9 @@ from headwater.bus.firehose_store import FirehoseStore
 from headwater.bus.messages import LiveCommit, decode_live
 from headwater.bus.streams import BUCKET_CONTROL, BUCKET_CURSORS, BUCKET_FIREHOSE, STREAM_LIVE, STREAM_REPLAY
 from headwater.clock import now_us
-from history_rig import TableStandIn, until
+from history_rig import TableStandIn
 from simulator.world import World
+from waiting import until
 
 DAY = 86_400.0
 OLD, NEW = 300, 40

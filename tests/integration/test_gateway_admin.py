@@ -25,7 +25,6 @@ from gateway_harness import (
     events,
     problem,
     running_gateway,
-    until,
     worker,
 )
 from headwater.bus.jobs import FetchPart, FetchState, IndexPart, IndexState
@@ -34,6 +33,7 @@ from headwater.errors import Reason
 from headwater.service import nats_broker
 from headwater.settings import EXIT_CONFIG, ServiceSettings
 from simulator.world import World
+from waiting import until
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 
 from api_gateway import acceptance
 from api_gateway.auth.methods import Method
-from gateway_harness import Bystander, RunningGateway, bearer, bystander, events, running_gateway, until, worker
+from gateway_harness import Bystander, RunningGateway, bearer, bystander, events, running_gateway, worker
 from headwater.bus.jobs import CancelPart, FetchPart, FetchState
 from headwater.bus.streams import BUCKET_WORKERS
 from headwater.clock import now_us
@@ -22,6 +22,7 @@ from headwater_local.nats import EmbeddedNats
 from headwater_local.ports import take_port
 from headwater_local.program import started
 from simulator.world import World
+from waiting import until
 
 
 class Nats:

@@ -13,7 +13,7 @@ import pytest
 
 from api_gateway.auth.methods import Method
 from api_gateway.record_format import cursor_of
-from gateway_harness import PROBLEM, bearer, running_gateway, until
+from gateway_harness import PROBLEM, bearer, running_gateway
 from headwater.bus.jobs import BackfillRequest, FetchPart, FetchState
 from headwater.bus.records import Place
 from headwater.clock import now_us
@@ -21,6 +21,7 @@ from indexer_rig import LIKE, POST
 from own_data_rig import ROWS, Stack, refused, running_both
 from simulator.account import Account
 from simulator.world import World
+from waiting import until
 
 
 @pytest.fixture

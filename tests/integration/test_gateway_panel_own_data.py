@@ -10,11 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway_harness import until
 from indexer_rig import LIKE, POST
 from own_data_rig import ROWS, Stack, running_both
 from simulator.account import Account
 from simulator.world import World
+from waiting import until
 
 
 @pytest.fixture

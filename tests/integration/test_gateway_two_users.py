@@ -17,11 +17,12 @@ from fastapi import FastAPI
 from starlette.routing import BaseRoute, Route
 
 from api_gateway.auth.methods import Method
-from gateway_harness import bearer, until
+from gateway_harness import bearer
 from indexer_rig import LIKE, POST
 from own_data_rig import Stack, running_both
 from simulator.account import Account
 from simulator.world import World
+from waiting import until
 
 PHRASE = "what-only-alice-wrote"
 JOB = "{job_id}"

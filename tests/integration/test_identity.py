@@ -14,6 +14,7 @@ from headwater.egress import egress_policy
 from headwater.errors import InvalidInputError, Reason, TransientError
 from headwater.http import Answer, GuardedHttp
 from headwater.identity import IdentityResolver
+from waiting import until
 
 ALICE = "did:plc:ewvi7nxzyoun6zhxrhs64oiz"
 BOB = "did:plc:ragtjsm2j2vknwkz3zp4oxrd"
@@ -153,9 +154,7 @@ async def test_concurrent_lookups_of_a_did_are_one(resolver: IdentityResolver, i
     internet.says(f"/plc/{ALICE}", document(ALICE, "alice.example.com"))
     internet.gate.clear()
     lookups = [asyncio.create_task(resolver.resolve_did(ALICE)) for _ in range(20)]
-    async with asyncio.timeout(60):
-        while not internet.asked:
-            await asyncio.sleep(0.005)
+    await until(lambda: internet.asked)
     lookups[0].cancel()
     internet.gate.set()
     results = await asyncio.gather(*lookups, return_exceptions=True)
@@ -181,9 +180,7 @@ async def test_an_overtaken_lookup_does_not_replace_what_a_refresh_found(
     held.clear()
     internet.says(f"/plc/{ALICE}", document(ALICE, "old.example.com"))
     overtaken = asyncio.create_task(resolver.resolve_did(ALICE))
-    async with asyncio.timeout(60):
-        while not internet.asked:
-            await asyncio.sleep(0.005)
+    await until(lambda: internet.asked)
     internet.gate = asyncio.Event()
     internet.gate.set()
     internet.says(f"/plc/{ALICE}", document(ALICE, "new.example.com"))

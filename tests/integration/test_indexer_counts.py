@@ -13,7 +13,8 @@ from headwater.errors import TransientError
 from indexer import counts as counts_module
 from indexer.counts import Counts
 from indexer.database import Database
-from indexer_rig import DID, POST, emptied, migrated_database, until
+from indexer_rig import DID, POST, emptied, migrated_database
+from waiting import until
 
 OTHER_DID = "did:plc:bbbbbbbbbbbbbbbbbbbbbbbb"
 

@@ -20,7 +20,8 @@ from indexer.database import Database
 from indexer.dead_letters import DeadLetters
 from indexer.lane import Delivery, Lane, LaneConfig, Written
 from indexer.ownership import Ownership
-from indexer_rig import DID, LIKE, batch, until
+from indexer_rig import DID, LIKE, batch
+from waiting import until
 
 
 async def test_each_group_has_its_rest_before_the_next_begins(nats_url: str, database_url: str) -> None:

@@ -34,6 +34,7 @@ from indexer_rig import (
     stored,
     write,
 )
+from waiting import until
 
 A, B, C = (LIKE, "a"), (POST, "b"), (OTHER, "c")
 OPT_OUT, OPT_IN = ChangePrivacy(did=DID, opted_out=True), ChangePrivacy(did=DID, opted_out=False)
@@ -238,8 +239,8 @@ async def test_a_writer_that_waited_for_the_lock_sees_the_decision(url: str, tab
     async with table.transaction():
         await table.execute("SELECT FROM repo WHERE did = $1 FOR UPDATE", DID)
         waiting = asyncio.create_task(write_events(writer, [commit(4, {B: 2})]))
-        while not await table.fetchval("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):
-            await asyncio.sleep(0.01)
+        locked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        await until(lambda: table.fetchval(locked))
         await table.execute("UPDATE repo SET opted_out = true WHERE did = $1", DID)
     await waiting
     await writer.close()

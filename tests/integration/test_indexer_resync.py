@@ -30,9 +30,10 @@ from indexer.database import Database
 from indexer.live import write_events
 from indexer.resync import Resyncs, resync_request
 from indexer.sync_rules import RESYNC_SECONDS, Desync
-from indexer_rig import DID, POST, batch, end, migrated, rev, rows, running_indexer, snapshot, stored, until, write
+from indexer_rig import DID, POST, batch, end, migrated, rev, rows, running_indexer, snapshot, stored, write
 from simulator.account import Account
 from simulator.world import World
+from waiting import until
 
 A, B = (POST, "a"), (POST, "b")
 

@@ -51,9 +51,9 @@ from indexer_rig import (
     running_indexer,
     snapshot,
     stored,
-    until,
 )
 from servers import scratch_directory
+from waiting import until
 
 A, B, C = (LIKE, "a"), (LIKE, "b"), (OTHER, "c")
 

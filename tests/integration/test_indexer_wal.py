@@ -11,7 +11,7 @@ import pytest
 from headwater.errors import TransientError
 from indexer.database import Database
 from indexer.wal import COMMITS_AT_ONCE, FLUSHES, Wal
-from indexer_rig import until
+from waiting import until
 
 _NAME = "test wal"
 

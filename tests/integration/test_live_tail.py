@@ -14,6 +14,7 @@ from headwater.bus.messages import LiveAccount, LiveBroken, LiveCommit, LiveEven
 from headwater.bus.streams import BUCKET_LEASES
 from headwater.errors import InvariantError, Reason
 from simulator import World
+from waiting import until
 
 
 async def test_events_of_every_kind_arrive(nats_url: str) -> None:
@@ -164,8 +165,7 @@ async def test_the_cursor_waits_for_the_acknowledgement(nats_url: str, monkeypat
             await there.until(lambda found: len(revs(found, alice.did)) == 1)
             acknowledging.clear()
             alice.post("read, and never acknowledged")
-            while tail.events_taken < 2:
-                await asyncio.sleep(0.02)
+            await until(lambda: tail.events_taken >= 2)
             await asyncio.sleep(1.5)  # two savings
         (cursor,) = (await there.cursors()).values()
         assert cursor.seq < world.relay.stream.last_seq

@@ -13,6 +13,7 @@ from random import Random
 
 from firehose_rig import Bus, bus, resize_live_stream, revs
 from simulator import World
+from waiting import until
 
 _POSTS = 300
 _UNTAKEN = 60
@@ -60,8 +61,7 @@ async def service(nats_url: str, world: World, directory: Path) -> AsyncIterator
     running = Service(nats_url, world, directory)
     await running.start()
     try:
-        while not world.relay.subscriptions.accepted:
-            await asyncio.sleep(0.05)
+        await until(lambda: world.relay.subscriptions.accepted)
         yield running
     finally:
         await running.kill()
@@ -112,5 +112,8 @@ async def test_killed_with_events_that_the_bus_has_not_taken(nats_url: str, tmp_
 
 async def _until_saved(there: Bus, seq: int) -> None:
     """Wait until a cursor is there, and not before ``seq``."""
-    while not any(cursor.seq >= seq for cursor in (await there.cursors()).values()):
-        await asyncio.sleep(0.1)
+
+    async def is_saved() -> bool:
+        return any(cursor.seq >= seq for cursor in (await there.cursors()).values())
+
+    await until(is_saved)

@@ -19,6 +19,7 @@ from shared_inputs import INPUTS, needs_inputs
 from simulator import World
 from simulator.account import Account as Simulated
 from simulator.events import Committed
+from waiting import until
 
 _LARGE_POSTS = 400
 
@@ -127,8 +128,8 @@ async def test_a_full_stream_reaches_the_socket(nats_url: str) -> None:
                 assert tail.pipeline.bytes < 1_000_000 + 200_000
                 assert taken < len(relay.messages)
                 await resize_live_stream(there, 1024 * 1024 * 1024)
-                while tail.pipeline.watermark.seq != stream.last_seq:
-                    await asyncio.sleep(0.1)
+                watermark = tail.pipeline.watermark
+                await until(lambda: watermark.seq == stream.last_seq)
             assert len(revs(await there.events(), alice.did)) >= _LARGE_POSTS
 
 
@@ -166,15 +167,8 @@ async def test_the_directory_being_away_loses_nothing_and_holds_up_nobody_known(
             assert len(tail.pipeline.watermark) == 2
             await world.plc.start()
             await there.until(_commits(bob, 1))
-            assert await _drained(tail.pipeline.watermark)
-
-
-async def _drained(watermark: object) -> bool:
-    for _ in range(600):
-        if len(watermark) == 0:  # type: ignore[arg-type]
-            return True
-        await asyncio.sleep(0.05)
-    return False
+            watermark = tail.pipeline.watermark
+            await until(lambda: len(watermark) == 0)
 
 
 async def test_an_unverifiable_account_is_told_and_forgotten(nats_url: str) -> None:

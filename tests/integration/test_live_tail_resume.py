@@ -16,6 +16,7 @@ from headwater.clock import now_us
 from simulator import World
 from simulator.account import Account
 from simulator.relay import Relay
+from waiting import until
 
 
 @asynccontextmanager
@@ -42,8 +43,7 @@ async def have(there: Bus, account: Account, posts: Sequence[str]) -> None:
 
 
 async def follows(tail: LiveTail, relay: Relay) -> None:
-    while tail.relay.name not in relay.url:
-        await asyncio.sleep(0.05)
+    await until(lambda: tail.relay.name in relay.url)
     await connected(tail)
 
 

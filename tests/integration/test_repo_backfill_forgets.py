@@ -10,8 +10,8 @@ from headwater.bus.jobs import BackfillRequest
 from headwater.bus.streams import BUCKET_JOBS
 from headwater.bus.subjects import RequestLane, did_token, request_subject
 from headwater.clock import now_us
-from history_rig import until
 from simulator.world import World
+from waiting import until
 
 
 async def test_a_crawls_done_job_is_forgotten_and_a_failed_one_stays(nats_url: str, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,7 @@ from headwater.errors import Reason
 from repo_backfill.intake import JOBS_PER_FETCH
 from simulator.faults import GET_REPO, Gate
 from simulator.world import World
+from waiting import until
 
 WAITS = "headwater_repo_backfill_publish_waits_total"
 
@@ -44,12 +45,6 @@ async def world() -> AsyncIterator[World]:
 
 def waits() -> float:
     return REGISTRY.get_sample_value(WAITS, {"cause": "stream full"}) or 0.0
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not holds():
-            await asyncio.sleep(0.05)
 
 
 async def test_cancelled_before_anybody_took_it(bus: Rig, world: World, tmp_path: Path):
