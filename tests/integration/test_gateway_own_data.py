@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +17,10 @@ from headwater.bus.jobs import BackfillRequest, FetchPart, FetchState
 from headwater.bus.records import Place
 from headwater.clock import now_us
 from indexer_rig import LIKE, POST
-from own_data_rig import ROWS, Stack, refused, running_both
+from own_data_rig import ROWS, Stack, refused
 from simulator.account import Account
 from simulator.world import World
 from waiting import until
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World]:
-    world = World(seed=11)
-    world.add_account()
-    world.add_account(curve="p256")
-    async with world:
-        yield world
-
-
-@pytest.fixture
-async def stack(nats_url: str, database_url: str, world: World, tmp_path: Path) -> AsyncIterator[Stack]:
-    async with running_both(nats_url, database_url, world, tmp_path) as running:
-        yield running
 
 
 async def test_records_stats_and_exports_are_ones_own(stack: Stack, world: World) -> None:

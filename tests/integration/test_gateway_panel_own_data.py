@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 from html import unescape
-from pathlib import Path
 
 import httpx
-import pytest
 
 from indexer_rig import LIKE, POST
-from own_data_rig import ROWS, Stack, running_both
+from own_data_rig import ROWS, Stack
 from simulator.account import Account
 from simulator.world import World
 from waiting import until
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World]:
-    world = World(seed=12)
-    world.add_account()
-    world.add_account()
-    async with world:
-        yield world
-
-
-@pytest.fixture
-async def stack(nats_url: str, database_url: str, world: World, tmp_path: Path) -> AsyncIterator[Stack]:
-    async with running_both(nats_url, database_url, world, tmp_path) as running:
-        yield running
 
 
 async def shown(browser: httpx.AsyncClient, path: str = "/user", status: int = 200) -> str:

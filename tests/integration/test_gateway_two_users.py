@@ -69,15 +69,6 @@ CASES = {
 
 
 @pytest.fixture
-async def world() -> AsyncIterator[World]:
-    world = World(seed=21)
-    world.add_account()
-    world.add_account()
-    async with world:
-        yield world
-
-
-@pytest.fixture
 async def stack(nats_url: str, database_url: str, world: World, tmp_path: Path) -> AsyncIterator[Stack]:
     async with running_both(nats_url, database_url, world, tmp_path, headwater_cooldown_seconds=0) as running:
         yield running

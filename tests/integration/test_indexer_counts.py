@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -13,25 +13,18 @@ from headwater.errors import TransientError
 from indexer import counts as counts_module
 from indexer.counts import Counts
 from indexer.database import Database
-from indexer_rig import DID, POST, emptied, migrated_database
+from indexer_rig import DID, POST
 from waiting import until
 
 OTHER_DID = "did:plc:bbbbbbbbbbbbbbbbbbbbbbbb"
 
 
-@pytest.fixture(scope="module")
-def url(postgres_dsn: str) -> Iterator[str]:
-    with migrated_database(postgres_dsn, "counts") as made:
-        yield made
-
-
 @pytest.fixture
-async def table(url: str) -> AsyncIterator[asyncpg.Connection]:
-    async with emptied(url) as connection:
-        await connection.execute("INSERT INTO repo (did) VALUES ($1)", DID)
-        await add(connection, "a")
-        await add(connection, "b", OTHER_DID)
-        yield connection
+async def table(table: asyncpg.Connection) -> asyncpg.Connection:
+    await table.execute("INSERT INTO repo (did) VALUES ($1)", DID)
+    await add(table, "a")
+    await add(table, "b", OTHER_DID)
+    return table
 
 
 async def add(table: asyncpg.Connection, rkey: str, did: str = DID) -> None:
@@ -45,9 +38,9 @@ async def add(table: asyncpg.Connection, rkey: str, did: str = DID) -> None:
 
 
 @pytest.fixture
-async def counts(url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Counts]:
+async def counts(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Counts]:
     monkeypatch.setattr(counts_module, "_WORTH_KEEPING", -1.0)
-    quick, long = Database(url, "quick", statement_seconds=1), Database(url, "long")
+    quick, long = Database(migrated_url, "quick", statement_seconds=1), Database(migrated_url, "long")
     made = Counts(quick, long)
     yield made
     await made.close()
@@ -83,9 +76,9 @@ async def running(table: asyncpg.Connection) -> list[str]:
 
 
 async def test_what_takes_long_is_counted_in_the_background(
-    url: str, table: asyncpg.Connection, counts: Counts
+    migrated_url: str, table: asyncpg.Connection, counts: Counts
 ) -> None:
-    async with locked(url):
+    async with locked(migrated_url):
         first = await ask(counts, patience_ms=10)
         assert (first.counting, first.records, first.counted_at_us) == (True, 0, None)
 
@@ -113,21 +106,21 @@ async def test_figures_are_kept_until_the_account_changes(table: asyncpg.Connect
 
 
 async def test_what_is_hidden_is_not_shown_while_it_is_counted_anew(
-    url: str, table: asyncpg.Connection, counts: Counts
+    migrated_url: str, table: asyncpg.Connection, counts: Counts
 ) -> None:
     assert (await ask(counts)).records == 1
     await table.execute("UPDATE repo SET purging = true WHERE did = $1", DID)
-    async with locked(url):
+    async with locked(migrated_url):
         assert (await ask(counts, patience_ms=10)).records == 0
 
 
 async def test_older_figures_bridge_the_time_of_counting(
-    url: str, table: asyncpg.Connection, counts: Counts, monkeypatch: pytest.MonkeyPatch
+    migrated_url: str, table: asyncpg.Connection, counts: Counts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(counts_module, "KEPT_SECONDS", 0.0)
     first = await ask(counts)
     await add(table, "c")
-    async with locked(url):
+    async with locked(migrated_url):
         again = await ask(counts, patience_ms=10)
     assert again == first.model_copy(update={"counting": True})
     assert (await ask(counts)).records == 2

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 
 from indexer.database import connect
 from indexer.statements import SQL
-from indexer_rig import migrated_database
 
 # What sets or makes something has no plan.
 _HAS_PLAN = re.compile(r"^(SELECT|WITH|INSERT|UPDATE|DELETE)\b", re.MULTILINE)
@@ -32,16 +30,10 @@ SELECT n, 1, 0, '{}', '{}' FROM generate_series(1, 9) AS n ON CONFLICT DO NOTHIN
 """
 
 
-@pytest.fixture(scope="module")
-def url(postgres_dsn: str) -> Iterator[str]:
-    with migrated_database(postgres_dsn, "plans") as made:
-        yield made
-
-
 @pytest.mark.parametrize("writes", [True, False], ids=["writer", "reader"])
-async def test_no_plan_reads_a_whole_table(url: str, *, writes: bool) -> None:
+async def test_no_plan_reads_a_whole_table(migrated_url: str, *, writes: bool) -> None:
     """Also not a plan of the first day, when the tables are one page each: it is kept, and they grow."""
-    connection = await connect(url, "plans", writes=writes)
+    connection = await connect(migrated_url, "plans", writes=writes)
     planned, scanned = 0, {}
     try:
         await connection.execute(_FIRST_DAY)

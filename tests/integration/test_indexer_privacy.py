@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 
 import asyncpg
 import msgspec
-import pytest
 
 from headwater.bus.queries import ChangePrivacy
 from headwater.clock import now_us
@@ -26,9 +24,7 @@ from indexer_rig import (
     POST,
     batch,
     commit,
-    emptied,
     end,
-    migrated_database,
     rev,
     snapshot,
     stored,
@@ -42,18 +38,6 @@ DELETE = ChangePrivacy(did=DID, delete=True)
 EXCLUDE = ChangePrivacy(did=DID, collection=LIKE, excluded=True)
 INCLUDE = ChangePrivacy(did=DID, collection=LIKE, excluded=False)
 OTHER_DID = "did:plc:bbbbbbbbbbbbbbbbbbbbbbbb"
-
-
-@pytest.fixture(scope="module")
-def url(postgres_dsn: str) -> Iterator[str]:
-    with migrated_database(postgres_dsn, "privacy") as made:
-        yield made
-
-
-@pytest.fixture
-async def table(url: str) -> AsyncIterator[asyncpg.Connection]:
-    async with emptied(url) as connection:
-        yield connection
 
 
 async def change(table: asyncpg.Connection, what: ChangePrivacy, jobs: dict[str, int] | None = None) -> str | None:
@@ -132,12 +116,14 @@ async def test_deleting_takes_all_rows_and_nothing_of_before_comes_back(table: a
     assert await stored(table) == {}
 
 
-async def test_a_deletion_goes_on_after_a_crash_and_holds_meanwhile(url: str, table: asyncpg.Connection) -> None:
+async def test_a_deletion_goes_on_after_a_crash_and_holds_meanwhile(
+    migrated_url: str, table: asyncpg.Connection
+) -> None:
     await write(table, *snapshot(3, {(LIKE, str(number)): number for number in range(10)}))
     await change(table, DELETE)
     assert await purge_some(table, 3)
     assert await change(table, OPT_IN) == "deletion_running"
-    restarted = await connect(url, "test", writes=True)
+    restarted = await connect(migrated_url, "test", writes=True)
     assert await seen(restarted, "like") == 0
     await purge(restarted, 3)
     assert await change(restarted, OPT_IN) is None
@@ -232,10 +218,12 @@ async def test_exclusions_are_bounded(table: asyncpg.Connection) -> None:
     assert await change(table, EXCLUDE) == "too_many_excluded"
 
 
-async def test_a_writer_that_waited_for_the_lock_sees_the_decision(url: str, table: asyncpg.Connection) -> None:
+async def test_a_writer_that_waited_for_the_lock_sees_the_decision(
+    migrated_url: str, table: asyncpg.Connection
+) -> None:
     """The decision stands in the locked row: one beside it would be read as it was before the wait."""
     await write(table, *snapshot(3, {A: 1}))
-    writer = await connect(url, "writer", writes=True)
+    writer = await connect(migrated_url, "writer", writes=True)
     async with table.transaction():
         await table.execute("SELECT FROM repo WHERE did = $1 FOR UPDATE", DID)
         waiting = asyncio.create_task(write_events(writer, [commit(4, {B: 2})]))
@@ -247,7 +235,9 @@ async def test_a_writer_that_waited_for_the_lock_sees_the_decision(url: str, tab
     assert await stored(table) == {A: 1}
 
 
-async def test_the_declaration_about_recommendations_can_be_asked_for(url: str, table: asyncpg.Connection) -> None:
+async def test_the_declaration_about_recommendations_can_be_asked_for(
+    migrated_url: str, table: asyncpg.Connection
+) -> None:
     assert await table.fetchval("SELECT may_be_recommended($1)", DID)
     await table.execute("INSERT INTO repo (did) VALUES ($1)", DID)
     await table.execute(
@@ -258,7 +248,7 @@ async def test_the_declaration_about_recommendations_can_be_asked_for(url: str, 
         '{"hideFromAlgorithmicRecommendations": true}',
     )
     assert not await table.fetchval("SELECT may_be_recommended($1)", DID)
-    database = Database(url, "answers")
+    database = Database(migrated_url, "answers")
     assert not (await Answers(database).account_settings(DID)).may_be_recommended
     assert (await Answers(database).account_settings("did:web:nobody.example")).may_be_recommended
     await database.close()

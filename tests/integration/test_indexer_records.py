@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import asyncpg
@@ -16,22 +16,10 @@ from indexer.database import Database
 from indexer.privacy import write_change
 from indexer.records import EXPORTED_AT_ONCE, PAGE_BYTES, SEARCHED_AT_ONCE, Records, browse, export
 from indexer.statements import SQL
-from indexer_rig import DID, LIKE, OTHER, POST, emptied, migrated_database
+from indexer_rig import DID, LIKE, OTHER, POST
 
 OTHER_DID = "did:plc:bbbbbbbbbbbbbbbbbbbbbbbb"
 DAY_US = 86_400_000_000
-
-
-@pytest.fixture(scope="module")
-def url(postgres_dsn: str) -> Iterator[str]:
-    with migrated_database(postgres_dsn, "records") as made:
-        yield made
-
-
-@pytest.fixture
-async def table(url: str) -> AsyncIterator[asyncpg.Connection]:
-    async with emptied(url) as connection:
-        yield connection
 
 
 async def insert(
@@ -115,13 +103,13 @@ async def test_a_page_is_bounded_in_bytes_and_loses_nothing(table: asyncpg.Conne
     assert await all_pages(table, RecordsQuery(did=DID), export) == [["0", "1"], ["2", "3"], ["4"], []]
 
 
-async def test_a_record_larger_than_a_message_is_named(url: str, table: asyncpg.Connection) -> None:
+async def test_a_record_larger_than_a_message_is_named(migrated_url: str, table: asyncpg.Connection) -> None:
     await insert(table, "big", 1, {"text": "x" * 200_000})
 
     async def max_payload() -> int:
         return 128 * 1024
 
-    database = Database(url, "records")
+    database = Database(migrated_url, "records")
     (record,) = decode_page(await Records(database, max_payload).page(newest())).records
     await database.close()
     assert (record.rkey, record.record) == ("big", None)

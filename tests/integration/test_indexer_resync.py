@@ -22,7 +22,7 @@ from headwater.bus.firehose_store import FirehoseStore
 from headwater.bus.jobs import BackfillRequest
 from headwater.bus.messages import LiveAccount, LiveBatch, LiveBroken, LiveCommit, LiveEvent, encode
 from headwater.bus.queries import AccountQuery, FetchAnewAsked
-from headwater.bus.streams import BUCKET_CONTROL, BUCKET_FIREHOSE, STREAM_REQUESTS, apply_topology
+from headwater.bus.streams import BUCKET_CONTROL, BUCKET_FIREHOSE, STREAM_REQUESTS
 from headwater.bus.subjects import FETCH_ANEW, RequestLane, live_subject, replay_subject, request_subject
 from headwater.clock import now_us
 from headwater.errors import Reason, TransientError
@@ -36,19 +36,6 @@ from simulator.world import World
 from waiting import until
 
 A, B = (POST, "a"), (POST, "b")
-
-
-@pytest.fixture
-async def client(nats_url: str) -> AsyncIterator[Client]:
-    connection = await nats.connect(nats_url)
-    await apply_topology(connection.jetstream())
-    yield connection
-    await connection.close()
-
-
-@pytest.fixture
-def js(client: Client) -> JetStreamContext:
-    return client.jetstream()
 
 
 @pytest.fixture

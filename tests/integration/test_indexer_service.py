@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
-import nats
 import pytest
 from nats.aio.client import Client
 from nats.js import JetStreamContext
@@ -23,7 +22,6 @@ from headwater.bus.streams import (
     STREAM_BACKFILL,
     STREAM_DEAD_LETTERS,
     STREAM_LIVE,
-    apply_topology,
     backfill_consumer,
 )
 from headwater.bus.subjects import (
@@ -56,19 +54,6 @@ from servers import scratch_directory
 from waiting import until
 
 A, B, C = (LIKE, "a"), (LIKE, "b"), (OTHER, "c")
-
-
-@pytest.fixture
-async def client(nats_url: str) -> AsyncIterator[Client]:
-    connection = await nats.connect(nats_url)
-    await apply_topology(connection.jetstream())
-    yield connection
-    await connection.close()
-
-
-@pytest.fixture
-def js(client: Client) -> JetStreamContext:
-    return client.jetstream()
 
 
 @pytest.fixture

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
-import nats
 import pytest
 from nats.aio.client import Client
 
 from headwater.bus.job_store import JobStore
 from headwater.bus.jobs import BackfillRequest, CancelPart, IndexPart, IndexState
-from headwater.bus.streams import BUCKET_JOBS, apply_topology
+from headwater.bus.streams import BUCKET_JOBS
 from headwater.cancelling import cancel_and_wait
 from repo_backfill.signals import Switchboard
 
 DID, JOB = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", "job1"
-
-
-@pytest.fixture
-async def client(nats_url: str) -> AsyncIterator[Client]:
-    async with await nats.connect(nats_url) as connected:
-        await apply_topology(connected.jetstream())
-        yield connected
 
 
 @pytest.fixture
