@@ -169,6 +169,11 @@ async def write(connection: asyncpg.Connection, *messages: BackfillMessage) -> R
     return await write_snapshots(connection, Group(messages))
 
 
+def state_of(result: Result, job: str = "job") -> str:
+    """What a job is by then."""
+    return next(told.state for told in result.told if told.job_id == job)
+
+
 async def stored(connection: asyncpg.Connection, did: str = DID) -> dict[Key, int]:
     """What the table holds of a repo."""
     found = await connection.fetch("SELECT collection, rkey, record ->> 'value' AS v FROM record WHERE did = $1", did)

@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-
 import asyncpg
 import pytest
 from msgspec.structs import replace
 
 from headwater.bus.subjects import RequestLane
 from indexer.live import write_events
-from indexer.snapshots import Result
-from indexer_rig import LIKE, POST, batch, commit, emptied, end, migrated_database, rev, stored, write
+from indexer_rig import LIKE, POST, batch, commit, end, rev, state_of, stored, write
 
 A, B = (LIKE, "a"), (LIKE, "b")
-
-
-@pytest.fixture(scope="module")
-def migrated_url(postgres_dsn: str) -> Iterator[str]:
-    with migrated_database(postgres_dsn, "indexer_scopes") as url:
-        yield url
-
-
-@pytest.fixture
-async def table(migrated_url: str) -> AsyncIterator[asyncpg.Connection]:
-    async with emptied(migrated_url) as connection:
-        yield connection
-
-
-def state_of(result: Result, job: str = "job") -> str:
-    return next(told.state for told in result.told if told.job_id == job)
 
 
 async def test_a_scoped_snapshot_refreshes_what_is_held_and_sweeps_what_vanished(table: asyncpg.Connection) -> None:
