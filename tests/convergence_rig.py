@@ -22,10 +22,8 @@ from hypothesis import strategies as st
 
 from headwater.bus.messages import (
     BackfillMessage,
-    Keys,
     LiveCommit,
     Outcome,
-    Rows,
     SnapshotBatch,
     SnapshotEnd,
 )
@@ -35,9 +33,9 @@ from indexer.live import write_events
 from indexer.migrate import migrate
 from indexer.snapshots import Group, write_snapshots
 from indexer.statements import SQL
+from indexer_rig import Key, keys, rev, rows
 
 T = TypeVar("T")
-Key = tuple[str, str]
 State = dict[Key, int]
 
 KEYS: tuple[Key, ...] = (
@@ -89,27 +87,6 @@ def open_tables(postgres_dsn: str, name: str) -> Iterator[Tables]:
     asyncio.run(execute(f"DROP DATABASE {name}"))
 
 
-def rev_of(index: int) -> str:
-    """The rev of the commit that made ``truth[index]``."""
-    return f"3k{index:011d}"
-
-
-def rows_for(state: State) -> Rows:
-    keys = sorted(state)
-    return Rows(
-        collection=[collection for collection, _ in keys],
-        rkey=[rkey for _, rkey in keys],
-        cid=[f"cid{state[key]}" for key in keys],
-        created_at=[state[key] * 1_000_000 for key in keys],
-        subject=[None] * len(keys),
-        record=[f'{{"value":{state[key]}}}' for key in keys],
-    )
-
-
-def keys_for(keys: list[Key]) -> Keys:
-    return Keys(collection=[collection for collection, _ in keys], rkey=[rkey for _, rkey in keys])
-
-
 @dataclass
 class Snapshot:
     """A job to be: which commit's tree, the least value in scope (None: whole), how it ends, the batches' size."""
@@ -150,8 +127,8 @@ def world_of(history: list[dict[Key, int | None]]) -> World:
         put = {key: value for key, value in changes.items() if value is not None}
         gone = sorted(key for key, value in changes.items() if value is None and key in before)
         truth.append({key: value for key, value in (before | put).items() if key not in gone})
-        rev = rev_of(len(truth) - 1)
-        commits.append(LiveCommit(did=did, rev=rev, data="", seq=0, put=rows_for(put), delete=keys_for(gone)))
+        number = len(truth) - 1
+        commits.append(LiveCommit(did=did, rev=rev(number), data="", seq=0, put=rows(put), delete=keys(*gone)))
     return World(did, truth, commits)
 
 
@@ -162,22 +139,22 @@ def messages_of(
     state, scope = world.truth[at], snapshot.scope(world.truth[at])
     beyond = {key: value for key, value in state.items() if key not in scope}
     batches: list[SnapshotBatch] = []
-    keys = sorted(state)
-    for number, start in enumerate(range(0, len(keys), snapshot.size)):
-        part = keys[start : start + snapshot.size]
+    there = sorted(state)
+    for number, start in enumerate(range(0, len(there), snapshot.size)):
+        part = there[start : start + snapshot.size]
         outside = {key: beyond[key] for key in part if key in beyond}
         batches.append(
             SnapshotBatch(
                 did=world.did,
-                rev=rev_of(at),
+                rev=rev(at),
                 job=job,
                 attempt=attempt,
                 epoch=epoch,
                 whole=snapshot.whole,
                 batch=number,
-                put=rows_for({key: scope[key] for key in part if key in scope}),
-                held=rows_for(outside if held else {}),
-                keys=keys_for([] if held else sorted(outside)),
+                put=rows({key: scope[key] for key in part if key in scope}),
+                held=rows(outside if held else {}),
+                keys=keys(*([] if held else sorted(outside))),
             )
         )
     end = SnapshotEnd(
@@ -187,7 +164,7 @@ def messages_of(
         epoch=epoch,
         lane="user",
         outcome=snapshot.ending,
-        rev=rev_of(at),
+        rev=rev(at),
         data="",
         whole=snapshot.whole,
         cutoff_us=None if snapshot.cutoff is None else snapshot.cutoff * 1_000_000,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field
 
-from convergence_rig import keys_for
+import msgspec
+
 from headwater.bus.messages import (
     LiveAccount,
     LiveBroken,
@@ -18,8 +19,8 @@ from headwater.chain import EMPTY_TREE
 from headwater.clock import now_us
 from headwater.errors import Reason
 from headwater.tid import tid_from
+from indexer_rig import Key, keys, rows
 
-Key = tuple[str, str]
 State = dict[Key, int]
 OLD: tuple[Key, ...] = (("app.bsky.feed.post", "old"), ("com.example.thing", "old"))
 KEYS: tuple[Key, ...] = (("app.bsky.feed.post", "a"), ("app.bsky.feed.like", "b"), *OLD)
@@ -43,15 +44,8 @@ def created_at(key: Key, value: int) -> int:
 
 
 def rows_of(state: State) -> Rows:
-    keys = sorted(state)
-    return Rows(
-        collection=[collection for collection, _ in keys],
-        rkey=[rkey for _, rkey in keys],
-        cid=[f"cid{state[key]}" for key in keys],
-        created_at=[created_at(key, state[key]) for key in keys],
-        subject=[None] * len(keys),
-        record=[f'{{"value":{state[key]}}}' for key in keys],
-    )
+    dates = [created_at(key, state[key]) for key in sorted(state)]
+    return msgspec.structs.replace(rows(state), created_at=dates)
 
 
 @dataclass
@@ -113,7 +107,7 @@ def _commit(made: History, step: int, kind: str, changes: dict[Key, bool]) -> No
             since=before.rev,
             prev_data=root_of(before.state),
             put=rows_of(put),
-            delete=keys_for(gone),
+            delete=keys(*gone),
         )
     elif kind == "refused":
         happened = LiveBroken(did=made.did, seq=step, at_us=at_us, rev=rev, reason=Reason.COMMIT_TOO_BIG)

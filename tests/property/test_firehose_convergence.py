@@ -21,7 +21,6 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from convergence_rig import keys_for
 from drawn_history import (
     KEYS,
     OLD,
@@ -50,6 +49,7 @@ from indexer.purge import purge_some
 from indexer.repos import lock_repos
 from indexer.snapshots import Group, write_snapshots
 from indexer.statements import SQL
+from indexer_rig import keys
 
 T = TypeVar("T")
 _numbers = itertools.count()
@@ -240,11 +240,11 @@ class Run:
 
 def _snapshot(moment: Moment, ending: SnapshotEnd, size: int, *, held: bool) -> list[BackfillMessage]:
     """``held``: the table had rows of the repo when it was asked, so those outside the scope come along."""
-    keys = sorted(moment.state)
-    scope = {k for k in keys if ending.cutoff_us is None or created_at(k, moment.state[k]) >= ending.cutoff_us}
+    there = sorted(moment.state)
+    scope = {k for k in there if ending.cutoff_us is None or created_at(k, moment.state[k]) >= ending.cutoff_us}
     messages: list[BackfillMessage] = []
-    for number, start in enumerate(range(0, len(keys), size)):
-        part = keys[start : start + size]
+    for number, start in enumerate(range(0, len(there), size)):
+        part = there[start : start + size]
         outside = [key for key in part if key not in scope]
         messages.append(
             SnapshotBatch(
@@ -257,7 +257,7 @@ def _snapshot(moment: Moment, ending: SnapshotEnd, size: int, *, held: bool) -> 
                 batch=number,
                 put=rows_of({key: moment.state[key] for key in part if key in scope}),
                 held=rows_of({key: moment.state[key] for key in outside if held}),
-                keys=keys_for([] if held else outside),
+                keys=keys(*([] if held else outside)),
             )
         )
     complete = msgspec.structs.replace(
