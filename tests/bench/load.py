@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import signal
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from bench.simulator_process import simulator_process
 from simulator.load_frames import LoadFile, load_file
-
-_TESTS = Path(__file__).resolve().parents[1]
-_STOP_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -73,24 +67,7 @@ class Load:
 async def frame_load(cache: Path, frames: int, authors: int) -> AsyncIterator[Load]:
     """Run it; the frames are made first where the cache has them not."""
     file = load_file(cache, frames=frames, accounts=authors)
-    with _process(cache, frames, authors) as (pid, described):
+    numbers = ["--frames", str(frames), "--accounts", str(authors), "--cache", str(cache)]
+    with simulator_process("simulator.firehose_load", *numbers) as (pid, described):
         async with aiohttp.ClientSession() as http:
             yield Load(pid, described, file, http)
-
-
-@contextmanager
-def _process(cache: Path, frames: int, authors: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    numbers = ["--frames", str(frames), "--accounts", str(authors), "--cache", str(cache)]
-    command = [sys.executable, "-m", "simulator.firehose_load", *numbers]
-    process = subprocess.Popen(command, cwd=_TESTS, stdout=subprocess.PIPE, start_new_session=True)
-    assert process.stdout is not None
-    try:
-        yield process.pid, json.loads(process.stdout.readline())
-    finally:
-        process.stdout.close()
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()

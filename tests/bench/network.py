@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import signal
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from bench.simulator_process import simulator_process
+
 HOSTS = 8
 """Repos are spread over so many PDSes; a single host would be asked more often than a polite client asks."""
 
-_TESTS = Path(__file__).resolve().parents[1]
-_STOP_SECONDS = 10.0
 _AT_ONCE = 16
 _CHUNK_BYTES = 1 << 20
 _PATIENCE = aiohttp.ClientTimeout(total=600)
@@ -110,24 +106,7 @@ class SimulatedNetwork:
 @asynccontextmanager
 async def simulated_network(cache: Path) -> AsyncIterator[SimulatedNetwork]:
     """Run a simulator without accounts; large repos are kept in ``cache`` from one run to the next."""
-    with _simulator(cache) as (pid, described):
+    numbers = ["--accounts", "0", "--hosts", str(HOSTS), "--cache", str(cache)]
+    with simulator_process("simulator", *numbers) as (pid, described):
         async with aiohttp.ClientSession() as http:
             yield SimulatedNetwork(pid, described, http)
-
-
-@contextmanager
-def _simulator(cache: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The process: its pid, and the line in which it says where it is."""
-    command = [sys.executable, "-m", "simulator", "--accounts", "0", "--hosts", str(HOSTS), "--cache", str(cache)]
-    process = subprocess.Popen(command, cwd=_TESTS, stdout=subprocess.PIPE, start_new_session=True)
-    assert process.stdout is not None
-    try:
-        yield process.pid, json.loads(process.stdout.readline())
-    finally:
-        process.stdout.close()
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
