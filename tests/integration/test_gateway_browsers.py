@@ -24,12 +24,6 @@ PAGE = {"Accept": "text/html", "Sec-Fetch-Site": "same-origin"}
 
 
 @pytest.fixture
-async def gateway(nats_url: str, tmp_path: Path) -> AsyncIterator[RunningGateway]:
-    async with running_gateway(nats_url, NO_PLC, tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
 async def browser(nats_url: str, gateway: RunningGateway, bus: Bystander) -> AsyncIterator[httpx.AsyncClient]:
     """One that has logged in as Alice."""
     own = Bus(nats_broker(GatewaySettings(_env_file=None, nats_url=nats_url), "test"))

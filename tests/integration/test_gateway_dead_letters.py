@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import cbor2
@@ -13,7 +11,7 @@ import httpx
 import pytest
 from nats.aio.msg import Msg
 
-from gateway_harness import Bystander, RunningGateway, bystander, problem, running_gateway
+from gateway_harness import Bystander, RunningGateway, problem
 from headwater.bus.dead_letters import KEPT_BYTES, keep_dead_letter
 from headwater.bus.jobs import BackfillRequest
 from headwater.bus.queries import AccountQuery, FetchAnewAsked
@@ -26,18 +24,6 @@ DID = "did:plc:ewvi7nxzyoun6zhxrhs64oiz"
 BLOCK = cbor2.dumps({"$type": "app.bsky.feed.post", "text": "<b>hostile</b>", "score": 1.5, "x": math.nan})
 OF_RECORD = {"Headwater-Did": DID, "Headwater-Rev": "3l3qo2vutsw2b", "Headwater-Collection": "app.bsky.feed.post"}
 OF_RECORD |= {"Headwater-Rkey": "3l3qo2vuowo2b", "Headwater-Job": "0006512bd5c1a0a1b2c3d4e5f6"}
-
-
-@pytest.fixture
-async def gateway(nats_url: str, tmp_path: Path) -> AsyncIterator[RunningGateway]:
-    async with running_gateway(nats_url, "http://127.0.0.1:1", tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-async def bus(nats_url: str, gateway: RunningGateway) -> AsyncIterator[Bystander]:
-    async with bystander(nats_url) as client:
-        yield client
 
 
 async def ask(gateway: RunningGateway, method: str, path: str = "") -> httpx.Response:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import httpx
 import pytest
 from rich.console import Console
 
-from gateway_harness import PROBLEM, RunningGateway, bystander, running_gateway
+from gateway_harness import PROBLEM, RunningGateway, bystander
 from headwater.bus.firehose import (
     CrawlProgress,
     Gap,
@@ -25,12 +24,6 @@ from headwater.bus.firehose_store import FirehoseStore
 from headwater.bus.streams import BUCKET_CONTROL, BUCKET_FIREHOSE
 from headwater.clock import DAY_US, now_us
 from headwater_local.firehose_tables import firehose_tables
-
-
-@pytest.fixture
-async def gateway(nats_url: str, tmp_path: Path) -> AsyncIterator[RunningGateway]:
-    async with running_gateway(nats_url, "http://127.0.0.1:9", tmp_path) as running:
-        yield running
 
 
 @pytest.fixture

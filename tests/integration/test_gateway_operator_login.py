@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -14,7 +13,7 @@ from api_gateway.auth.operator_sessions import SESSION_SECONDS, OperatorSession
 from api_gateway.auth.pending_logins import digest
 from api_gateway.auth.sessions import begin_session
 from api_gateway.bus import Bus
-from gateway_harness import PROBLEM, Bystander, RunningGateway, bystander, running_gateway
+from gateway_harness import PROBLEM, Bystander, RunningGateway, running_gateway
 from headwater.bus.streams import BUCKET_OPERATORS
 from headwater.service import nats_broker
 from headwater.settings import ServiceSettings
@@ -50,18 +49,6 @@ CHANGES = (
     ("DELETE", "/api/admin/dead-letters?kind=record&reason=record_float&up_to=1"),
     ("POST", "/api/admin/firehose/pause"),
 )
-
-
-@pytest.fixture
-async def gateway(nats_url: str, tmp_path: Path) -> AsyncIterator[RunningGateway]:
-    async with running_gateway(nats_url, "http://127.0.0.1:1", tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-async def bus(nats_url: str, gateway: RunningGateway) -> AsyncIterator[Bystander]:
-    async with bystander(nats_url) as client:
-        yield client
 
 
 def token(gateway: RunningGateway) -> str:
