@@ -13,6 +13,7 @@ from typing import Any
 import nats
 import nats.errors
 import orjson
+import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
@@ -29,6 +30,8 @@ from headwater.service import Tasks
 from repo_backfill.app import worker
 from repo_backfill.intake import PAUSED_KEY, Intake
 from repo_backfill.settings import RepoBackfillSettings
+from simulator.world import World
+from waiting import until
 
 _OF_OUTCOME = {
     Outcome.COMPLETE: IndexState.DONE,
@@ -182,13 +185,12 @@ class Rig:
     async def waiting_requests(self) -> int:
         return (await self.js.stream_info(STREAM_REQUESTS)).state.messages
 
-    async def queue_is_empty(self) -> bool:
-        """Whether every request has been acknowledged, soon."""
-        for _ in range(600):
-            if await self.waiting_requests() == 0:
-                return True
-            await asyncio.sleep(0.05)
-        return False
+    async def queue_emptied(self) -> None:
+        """Wait until every request has been acknowledged."""
+        await until(self._nothing_waits)
+
+    async def _nothing_waits(self) -> bool:
+        return await self.waiting_requests() == 0
 
     def seen(self, job_id: str) -> Seen:
         """What the stand-in has heard. It hears nothing while its connection is lost."""
@@ -228,6 +230,18 @@ async def rig(url: str) -> AsyncIterator[Rig]:
         yield Rig(url, client, js, jobs, indexer)
     finally:
         await client.close()
+
+
+@pytest.fixture
+async def backfill_bus(nats_url: str) -> AsyncIterator[Rig]:
+    async with rig(nats_url) as made:
+        yield made
+
+
+@pytest.fixture
+async def world_of_two_hosts() -> AsyncIterator[World]:
+    async with World(seed=7, now_us=now_us(), hosts=2) as made:
+        yield made
 
 
 def settings_for(url: str, plc_url: str, home: Path, **fields: Any) -> RepoBackfillSettings:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from backfill_rig import JobState, Rig, rig, running, settings_for
+from backfill_rig import JobState, Rig, backfill_bus, running, settings_for, world_of_two_hosts
 from headwater.bus.hosts import HostsReport, HostState, HostStatus, PauseCause
 from headwater.bus.messages import MAX_RECORDS_PER_BATCH, Outcome
 from headwater.bus.queries import RepoState
@@ -20,17 +19,8 @@ from simulator.world import World
 
 GET_LATEST = "com.atproto.sync.getLatestCommit"
 
-
-@pytest.fixture
-async def bus(nats_url: str) -> AsyncIterator[Rig]:
-    async with rig(nats_url) as made:
-        yield made
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World]:
-    async with World(seed=7, now_us=now_us(), hosts=2) as made:
-        yield made
+bus = backfill_bus
+world = world_of_two_hosts
 
 
 async def test_a_whole_repo_is_published_as_it_is(bus: Rig, world: World, tmp_path: Path):
@@ -40,7 +30,7 @@ async def test_a_whole_repo_is_published_as_it_is(bus: Rig, world: World, tmp_pa
     async with running(settings_for(bus.url, world.plc.url, tmp_path, handle_resolver_url=world.hosts[0].url)):
         job = await bus.ask(account.did)
         status = await bus.final(account.did, job)
-        assert await bus.queue_is_empty()
+        await bus.queue_emptied()
     assert status.state is JobState.DONE, status
     assert status.handle == account.handle
     assert status.pds == account.host.url
@@ -233,7 +223,7 @@ async def test_what_a_pds_says_of_an_account_is_an_answer(
         ended = await bus.final(account.did, job)
         assert (ended.state, ended.reason, ended.attempt) == (JobState.FAILED, reason, 1)
         assert (await bus.run(sibling.did)).state is JobState.DONE
-        assert await bus.queue_is_empty()
+        await bus.queue_emptied()
     [end] = bus.seen(job).ends
     assert (end.outcome, end.reason) == (Outcome.FAILED, reason)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from backfill_rig import JobState, Rig, rig, running, settings_for
+from backfill_rig import JobState, Rig, backfill_bus, rig, running, settings_for
 from headwater.bus.jobs import FetchState
 from headwater.bus.streams import REQUEST_ACK_WAIT_SECONDS, STREAM_REQUESTS, request_consumer
 from headwater.bus.subjects import RequestLane
@@ -27,11 +27,7 @@ from simulator.world import World
 
 SOON = 2.0
 
-
-@pytest.fixture
-async def bus(nats_url: str) -> AsyncIterator[Rig]:
-    async with rig(nats_url) as made:
-        yield made
+bus = backfill_bus
 
 
 @pytest.fixture
@@ -83,7 +79,7 @@ async def test_killed_while_it_fetches(bus: Rig, world: World, tmp_path: Path, a
     with process(bus.url, world.plc.url, tmp_path):
         # Its own heartbeats keep the request for as long as the topology says; the declared wait is restored at start.
         status = await bus.final(account.did, job, seconds=90)
-        assert await bus.queue_is_empty()
+        await bus.queue_emptied()
     assert (status.state, status.attempt) == (JobState.DONE, 2)
     seen = bus.seen(job)
     assert set(seen.rows()) == set(account.expected())
@@ -140,4 +136,4 @@ async def test_jobs_go_on_when_nats_is_killed_and_comes_back(world: World, tmp_p
             assert set(kept.rows()) == set(account.expected())
             assert account.host.count(GET_REPO, did=account.did) == 1
             assert (await bus.run(waiting.did)).state is JobState.DONE
-            assert await bus.queue_is_empty()
+            await bus.queue_emptied()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from backfill_rig import JobState, Rig, rig, running, settings_for
+from backfill_rig import JobState, Rig, backfill_bus, running, settings_for, world_of_two_hosts
 from headwater.clock import now_us
 from headwater.errors import Reason
 from repo_backfill import repo_car
@@ -19,17 +18,8 @@ from simulator.world import World
 
 HOSTILE = Path(__file__).parents[3] / "shared" / "data" / "hostile"
 
-
-@pytest.fixture
-async def bus(nats_url: str) -> AsyncIterator[Rig]:
-    async with rig(nats_url) as made:
-        yield made
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World]:
-    async with World(seed=7, now_us=now_us(), hosts=2) as made:
-        yield made
+bus = backfill_bus
+world = world_of_two_hosts
 
 
 @pytest.mark.parametrize(
@@ -96,7 +86,7 @@ async def test_after_so_many_tries_a_job_fails(bus: Rig, world: World, tmp_path:
     account.fault(Answer(status=500, times=None))
     async with running(settings_for(bus.url, world.plc.url, tmp_path, headwater_fetch_tries=3)):
         status = await bus.run(account.did)
-        assert await bus.queue_is_empty()
+        await bus.queue_emptied()
     assert (status.state, status.reason) == (JobState.FAILED, Reason.UNREACHABLE)
     assert account.host.count(GET_REPO) == 3
 
@@ -262,7 +252,7 @@ async def test_every_hostile_repo_gets_its_verdict_and_harms_nobody(bus: Rig, wo
             _check(case, status)
             if status.state is JobState.FAILED:
                 assert bus.seen(job).batches == {}
-            assert await bus.queue_is_empty()
+            await bus.queue_emptied()
         assert (await bus.run(honest.did)).state is JobState.DONE
 
 

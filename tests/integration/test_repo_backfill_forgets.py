@@ -34,7 +34,7 @@ async def test_a_crawls_done_job_is_forgotten_and_a_failed_one_stays(nats_url: s
             )
             await bus.js.publish(request_subject(RequestLane.CRAWL, account.did), request.model_dump_json().encode())
         operators = await bus.run(asked.did)
-        assert await bus.queue_is_empty()
+        await bus.queue_emptied()
         bucket = await bus.js.key_value(BUCKET_JOBS)
         keys: set[str] = set()
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from nats.js.errors import ObjectNotFoundError
 from prometheus_client import REGISTRY
 
-from backfill_rig import JobState, Rig, rig, running, settings_for
+from backfill_rig import JobState, Rig, backfill_bus, running, settings_for, world_of_two_hosts
 from headwater.bus.jobs import FetchPart, FetchState
 from headwater.bus.messages import Outcome
 from headwater.bus.streams import (
@@ -21,7 +20,6 @@ from headwater.bus.streams import (
     request_consumer,
 )
 from headwater.bus.subjects import RequestLane, did_token
-from headwater.clock import now_us
 from headwater.errors import Reason
 from repo_backfill.intake import JOBS_PER_FETCH
 from simulator.faults import GET_REPO, Gate
@@ -30,17 +28,8 @@ from waiting import until
 
 WAITS = "headwater_repo_backfill_publish_waits_total"
 
-
-@pytest.fixture
-async def bus(nats_url: str) -> AsyncIterator[Rig]:
-    async with rig(nats_url) as made:
-        yield made
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World]:
-    async with World(seed=7, now_us=now_us(), hosts=2) as made:
-        yield made
+bus = backfill_bus
+world = world_of_two_hosts
 
 
 def waits() -> float:
@@ -54,7 +43,7 @@ async def test_cancelled_before_anybody_took_it(bus: Rig, world: World, tmp_path
     await bus.cancel(account.did, job)
     async with running(settings_for(bus.url, world.plc.url, tmp_path)):
         status = await bus.final(account.did, job)
-        assert await bus.queue_is_empty()
+        await bus.queue_emptied()
     assert status.state is JobState.CANCELLED
     assert account.host.count(GET_REPO) == 0
     assert [end.outcome for end in bus.seen(job).ends] == [Outcome.CANCELLED]
@@ -69,7 +58,7 @@ async def test_cancelled_in_the_middle_of_a_fetch(bus: Rig, world: World, tmp_pa
         await asyncio.wait_for(gate.reached.wait(), 60)
         await bus.cancel(account.did, job)
         status = await bus.final(account.did, job)
-        assert await bus.queue_is_empty()
+        await bus.queue_emptied()
         gate.open()
     assert status.state is JobState.CANCELLED
     assert [end.outcome for end in bus.seen(job).ends] == [Outcome.CANCELLED]
@@ -114,7 +103,7 @@ async def test_a_published_job_waits_for_the_indexer_after_a_restart(bus: Rig, w
         [end] = bus.seen(job).ends
         await bus.indexer.end(end)
         status = await bus.final(account.did, job)
-        assert await bus.queue_is_empty()
+        await bus.queue_emptied()
     assert (status.state, status.attempt) == (JobState.DONE, 1)
     assert account.host.count(GET_REPO) == 1
 
@@ -140,7 +129,7 @@ async def test_a_stopped_worker_gives_its_jobs_back(bus: Rig, world: World, tmp_
 async def test_a_request_that_is_none_is_kept_as_a_dead_letter(bus: Rig, world: World, tmp_path: Path):
     await bus.js.publish(f"requests.user.{did_token('did:plc:x')}", b"not json")
     async with running(settings_for(bus.url, world.plc.url, tmp_path)):
-        assert await bus.queue_is_empty()
+        await bus.queue_emptied()
     letter = await bus.js.get_last_msg(STREAM_DEAD_LETTERS, "dead.message.message_malformed")
     assert letter.data == b"not json"
 
@@ -207,7 +196,7 @@ async def test_an_imported_file_is_read_instead_of_the_pds(bus: Rig, world: Worl
     async with running(settings_for(bus.url, world.plc.url, tmp_path)):
         job = await bus.ask(account.did, car_object="file1", did_key=account.key.did_key)
         status = await bus.final(account.did, job)
-        assert await bus.queue_is_empty()
+        await bus.queue_emptied()
     assert status.state is JobState.DONE, status
     assert set(bus.seen(job).rows()) == set(account.expected())
     assert account.host.count(GET_REPO) == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import nats.errors
 import pytest
 from nats.js.kv import KeyValue
 
-from backfill_rig import JobState, Rig, rig, running, settings_for
+from backfill_rig import JobState, Rig, backfill_bus, running, settings_for
 from headwater.bus.jobs import FetchPart, FetchState
 from headwater.bus.streams import BUCKET_JOBS
 from headwater.clock import now_us
@@ -25,11 +24,7 @@ from simulator.world import World
 DID, JOB = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", "job1"
 CLAIM = {"state": FetchState.RESOLVING, "attempt": 1}
 
-
-@pytest.fixture
-async def bus(nats_url: str) -> AsyncIterator[Rig]:
-    async with rig(nats_url) as made:
-        yield made
+bus = backfill_bus
 
 
 @pytest.fixture
