@@ -19,6 +19,7 @@ from e2e.simulated import SimulatedPorts, SimulatedWorld
 from e2e.table import assert_same, last_backfill, open_database, rows_of
 from headwater.bus.streams import REQUEST_ACK_WAIT_SECONDS
 from simulator import Account, Slow, Write
+from waiting import until
 
 VICTIMS = ("repo-backfill.0", "indexer.0", "api-gateway.0", "nats", "postgres")
 LARGE = 20_000
@@ -169,9 +170,7 @@ async def held_back(database: asyncpg.Connection, table: str) -> AsyncIterator[C
     """Nobody else can write to a table within the block; yields what waits until somebody wants to."""
 
     async def somebody_waits() -> None:
-        async with asyncio.timeout(60):
-            while not await database.fetchval(_WAITING, table):
-                await asyncio.sleep(0.05)
+        await until(lambda: database.fetchval(_WAITING, table))
 
     async with database.transaction():
         await database.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")

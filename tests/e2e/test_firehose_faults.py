@@ -16,6 +16,7 @@ from e2e.table import open_database
 from oracle import until_world
 from simulator import Account
 from simulator.spoils import SPOILS
+from waiting import until
 
 POST = "app.bsky.feed.post"
 JUNK = ("malformed", "empty", "header_only", "no_fields", "unknown_type", "unknown_op", "text", "info", "error")
@@ -61,11 +62,7 @@ async def _until_identities(stack: RunningStack, impostor: Account, *others: Acc
 
 async def _followed(world: SimulatedWorld) -> None:
     """Wait until the stack listens: what is told before is not its business."""
-    for _ in range(300):
-        if world.relay.subscriptions.connected:
-            return
-        await asyncio.sleep(0.1)
-    raise AssertionError("nobody follows the relay")
+    await until(lambda: world.relay.subscriptions.connected)
 
 
 def _wrong(world: SimulatedWorld, kind: str, account: Account) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import os
 import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from headwater.bus.subjects import RECORDS_LIVE, partition
 from oracle import until_world
 from servers import scratch_directory
 from simulator import Account
+from waiting import until
 
 POST = "app.bsky.feed.post"
 LAYOUTS = (2, 3, 1)
@@ -112,15 +113,14 @@ async def _layout(world: SimulatedWorld, ports: SimulatedPorts, home: Path, coun
 
 
 async def _live_through(world: SimulatedWorld, relay: Relay, stack: RunningStack, count: int) -> None:
-    while world.relay.subscriptions.connected < count:
-        await asyncio.sleep(0.05)
+    await until(lambda: world.relay.subscriptions.connected >= count)
     publishers = Publishers()
     client = await nats.connect(stack.nats_url)
     try:
         await client.subscribe(f"{RECORDS_LIVE}.*", cb=publishers.hear)
         async with relay.going_on():
             await _refuses(world, stack, count)
-            await _until(lambda: len(publishers.by_worker(count)) == count)
+            await until(lambda: len(publishers.by_worker(count)) == count)
             assert publishers.by_worker(count) == dict.fromkeys(range(count), 1)
             stack.kill(f"firehose-backfill.{count - 1}")
             await asyncio.sleep(1)
@@ -140,12 +140,6 @@ async def _live_through(world: SimulatedWorld, relay: Relay, stack: RunningStack
         stack, lambda told: [(tail["worker_id"], tail["connected"]) for tail in told["live"][:count]] == following
     )
     assert told["gaps"] == []
-
-
-async def _until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not holds():
-            await asyncio.sleep(0.1)
 
 
 async def _refuses(world: SimulatedWorld, stack: RunningStack, count: int) -> None:

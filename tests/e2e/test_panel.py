@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from e2e.gateway_client import GatewayClient, open_gateway
 from e2e.real_network import RealNetwork
 from e2e.running_stack import RunningStack
 from e2e.web import person
+from waiting import until
 
 
 @pytest.fixture
@@ -27,12 +27,6 @@ async def paused(operator: GatewayClient, switch: str) -> None:
         f"/api/admin/repo-backfill/{switch}", headers={"Authorization": f"Bearer {operator.token}"}
     )
     assert answer.status_code == 204
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not holds():
-            await asyncio.sleep(0.1)
 
 
 async def test_a_history_arrives_before_ones_eyes(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
@@ -15,6 +14,7 @@ from e2e.running_stack import GATEWAY_DID, running_stack
 from e2e.simulated import SimulatedPorts, SimulatedWorld
 from e2e.table import assert_same, open_database, rows_of
 from simulator import Account, Gate
+from waiting import until
 
 POST = "app.bsky.feed.post"
 
@@ -49,14 +49,6 @@ class Owner:
 
     async def holds_all(self) -> bool:
         return bool((await self.rows()).keys() == self.account.expected().keys())
-
-
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 120) -> None:
-    for _ in range(int(seconds / 0.1)):
-        if await condition():
-            return
-        await asyncio.sleep(0.1)
-    raise AssertionError("it never came true")
 
 
 async def test_decisions_hold_during_an_import_and_the_live_tail() -> None:

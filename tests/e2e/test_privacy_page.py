@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from e2e.real_network import Account, RealNetwork
 from e2e.running_stack import RunningStack, running_stack
 from e2e.table import open_database, rows_of
 from e2e.web import Person, person, require_chromium
+from waiting import until
 
 DECLARATION = "app.bsky.actor.contentVisibilityDeclaration"
 PROCESSES = ("api-gateway.0", "indexer.0", "repo-backfill.0", "firehose-backfill.0", "nats", "postgres")
@@ -89,14 +90,6 @@ class Home:
         except PlaywrightError:
             return False
         return await self.person.page.get_by_label("Collection", exact=True).count() == 1
-
-
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    for _ in range(1_200):
-        if await condition():
-            return
-        await asyncio.sleep(0.1)
-    raise AssertionError("it never came true")
 
 
 @pytest.mark.timeout(600)

@@ -13,6 +13,7 @@ from e2e.running_stack import GATEWAY_DID, RunningStack
 from e2e.simulated import SimulatedWorld
 from e2e.table import assert_same, rows_of
 from simulator import Account, Gate, Write
+from waiting import until
 
 METHODS = {
     ("POST", "backfill"): "requestBackfill",
@@ -185,9 +186,7 @@ async def test_paused_requests_wait(world: SimulatedWorld, gateway: GatewayClien
     assert (await gateway.post("repo-backfill/pause")).status_code == 204
     try:
         assert (await gateway.status())["repo_backfill"] == {"paused": True}
-        async with asyncio.timeout(60):
-            while "no new requests are taken" not in stack.log(began):
-                await asyncio.sleep(0.1)
+        await until(lambda: "no new requests are taken" in stack.log(began))
         job_id = await gateway.begin(alice.did)
         await asyncio.sleep(1.0)
         assert (await gateway.job(job_id))["state"] == "queued"

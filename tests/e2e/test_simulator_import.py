@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
 import asyncpg
@@ -16,6 +14,7 @@ from headwater.clock import DAY_US
 from simulator import Account, Write
 from simulator.faults import GET_REPO
 from simulator.tid import iso
+from waiting import until
 
 LATEST_COMMIT = "com.atproto.sync.getLatestCommit"
 
@@ -226,6 +225,9 @@ async def test_the_typed_views_answer(
     async def rows(query: str) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in await database.fetch(query, alice.did)]
 
+    async def is_hidden() -> bool:
+        return not await rows("SELECT uri FROM post WHERE did = $1")
+
     uri = f"at://{alice.did}/app.bsky.feed.post/{rkey}"
     assert await rows("SELECT uri, text, langs FROM post WHERE did = $1") == [(uri, "hello\ufffdthere", ["en"])]
     assert await rows('SELECT subject FROM "like" WHERE did = $1') == [(subject["uri"],)]
@@ -234,20 +236,11 @@ async def test_the_typed_views_answer(
     # What an account that is not active wrote is kept, and not shown.
     alice.status = "deactivated"
     assert (await gateway.failed(alice.did))["reason"] == "deactivated"
-    await until_equal(lambda: rows("SELECT uri FROM post WHERE did = $1"), [])
+    await until(is_hidden)  # the indexer hears of a job's failure after its owner does
     assert_same(await rows_of(database, alice.did), alice.expected())
     alice.status = "active"
     await gateway.done(alice.did)
     assert await rows("SELECT uri FROM post WHERE did = $1") == [(uri,)]
-
-
-async def until_equal(look: Callable[[], Awaitable[object]], expected: object) -> None:
-    """Look until it is as expected: the indexer hears of a job's failure after its owner does."""
-    for _ in range(100):
-        if await look() == expected:
-            return
-        await asyncio.sleep(0.1)
-    assert await look() == expected
 
 
 def change(account: Account) -> list[tuple[str, str]]:
