@@ -19,6 +19,7 @@ from e2e.simulated import SimulatedPorts, SimulatedWorld
 from headwater.bus.streams import STREAM_LIVE
 from oracle import until_world
 from simulator import Account
+from waiting import until
 
 _MIB = 1024 * 1024
 POSTS, POST_BYTES = 2_000, 40_000
@@ -36,8 +37,7 @@ async def test_memory_is_bounded_while_postgres_stands_still_and_nothing_is_lost
         running = running_stack(ports.plc_url, **ports.variables, **LIMITS, RELAY_URLS=world.relay.url)
         stack = await asyncio.to_thread(running.__enter__)
         ends.push_async_exit(partial(asyncio.to_thread, running.__exit__))
-        while not world.relay.subscriptions.connected:
-            await asyncio.sleep(0.05)
+        await until(lambda: world.relay.subscriptions.connected)
         for person in people:
             person.post("before")
         await until_world(stack.database_url, world.expected, 150)
