@@ -18,6 +18,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
+from bus_client import bus_client
 from headwater.bus.job_store import JobStore
 from headwater.bus.jobs import BackfillRequest, CancelPart, IndexPart, IndexState, JobState, JobStatus
 from headwater.bus.messages import BackfillMessage, Outcome, SnapshotBatch, SnapshotEnd, batch_of, decode_backfill
@@ -220,16 +221,13 @@ class Rig:
 
 @asynccontextmanager
 async def rig(url: str) -> AsyncIterator[Rig]:
-    client = await nats.connect(url, max_reconnect_attempts=-1, reconnect_time_wait=0.1)
-    try:
+    async with bus_client(url) as client:
         js = client.jetstream(timeout=60)
         await apply_topology(js)
         jobs = JobStore(await js.key_value(BUCKET_JOBS))
         indexer = StandIn(client, jobs)
         await indexer.start()
         yield Rig(url, client, js, jobs, indexer)
-    finally:
-        await client.close()
 
 
 @pytest.fixture
@@ -254,14 +252,21 @@ def settings_for(url: str, plc_url: str, home: Path, **fields: Any) -> RepoBackf
 @asynccontextmanager
 async def running(settings: RepoBackfillSettings) -> AsyncIterator[Intake]:
     """A worker of the service in this process. An error in one of its tasks fails the test."""
-    client = await nats.connect(settings.nats_url, max_reconnect_attempts=-1, reconnect_time_wait=0.1)
     tasks = Tasks()
-    try:
+    async with bus_client(settings.nats_url) as client:
         async with worker(settings, client, Readiness("nats"), tasks) as intake:
             yield intake
         assert not tasks.failed
-    finally:
-        await client.close()
 
 
-__all__ = ["JobState", "Rig", "Seen", "StandIn", "rig", "running", "settings_for"]
+__all__ = [
+    "JobState",
+    "Rig",
+    "Seen",
+    "StandIn",
+    "backfill_bus",
+    "rig",
+    "running",
+    "settings_for",
+    "world_of_two_hosts",
+]

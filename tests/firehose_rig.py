@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import nats
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
+from bus_client import bus_client
 from firehose_backfill.app import worker
 from firehose_backfill.cursor import Cursor, CursorKey
 from firehose_backfill.cursor_store import CursorStore
@@ -60,13 +60,10 @@ class Bus:
 
 @asynccontextmanager
 async def bus(url: str) -> AsyncIterator[Bus]:
-    client = await nats.connect(url, max_reconnect_attempts=-1, reconnect_time_wait=0.1)
-    try:
+    async with bus_client(url) as client:
         js = client.jetstream(timeout=60)
         await apply_topology(js)
         yield Bus(url, client, js)
-    finally:
-        await client.close()
 
 
 async def resize_live_stream(there: Bus, max_bytes: int) -> None:
@@ -86,16 +83,13 @@ def settings_for(url: str, plc_url: str, *relays: str, **fields: Any) -> Firehos
 @asynccontextmanager
 async def following(settings: FirehoseSettings) -> AsyncIterator[LiveTail]:
     """A worker of the service in this process, connected to its relay. An error in one of its tasks fails the test."""
-    client = await nats.connect(settings.nats_url, max_reconnect_attempts=-1, reconnect_time_wait=0.1)
     tasks = Tasks()
-    try:
+    async with bus_client(settings.nats_url) as client:
         async with worker(settings, client, Readiness("nats"), tasks) as tail:
             assert tail is not None
             await connected(tail)
             yield tail
         assert not tasks.failed
-    finally:
-        await client.close()
 
 
 async def connected(tail: LiveTail) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
-import nats
 from fastapi import FastAPI
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -21,6 +20,7 @@ from nats.js.errors import NotFoundError
 from api_gateway.app import create_app
 from api_gateway.auth.methods import Method
 from api_gateway.settings import GatewaySettings
+from bus_client import bus_client
 from headwater.bus.job_store import JobStore
 from headwater.bus.jobs import BackfillRequest
 from headwater.bus.queries import AccountQuery, AccountSettings, AccountStats, CollectionCount
@@ -150,17 +150,10 @@ class Bystander:
 
 
 @asynccontextmanager
-async def _bystander(nats_url: str) -> AsyncIterator[Bystander]:
-    client = await nats.connect(nats_url, max_reconnect_attempts=-1, reconnect_time_wait=0.1)
-    try:
-        yield Bystander(client)
-    finally:
-        await client.close()
-
-
-def bystander(nats_url: str) -> AbstractAsyncContextManager[Bystander]:
+async def bystander(nats_url: str) -> AsyncIterator[Bystander]:
     """A bus client for the test."""
-    return _bystander(nats_url)
+    async with bus_client(nats_url) as client:
+        yield Bystander(client)
 
 
 def worker(service: str, worker_id: int = 0, worker_count: int = 1, *, ready: bool = True) -> WorkerPresence:

@@ -17,6 +17,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from bus_client import bus_client
 from headwater.bus.publish import Publisher
 from headwater.bus.pull import Pull
 from headwater.bus.streams import STREAM_LIVE, apply_topology, live_consumer
@@ -63,16 +64,13 @@ class KilledServer:
 
 @asynccontextmanager
 async def following(url: str) -> AsyncIterator[Client]:
-    """A client that comes back by itself, as those of the services do."""
+    """A client that says nothing of it when the server is away."""
 
     async def ignore(_: Exception) -> None:
         """That the server is away is what this is about."""
 
-    client = await nats.connect(url, max_reconnect_attempts=-1, reconnect_time_wait=0.1, error_cb=ignore)
-    try:
+    async with bus_client(url, error_cb=ignore) as client:
         yield client
-    finally:
-        await client.close()
 
 
 async def until_grown_by(found: set[str], number: int) -> None:
