@@ -29,20 +29,20 @@ class ByteWindow:
 
     def __init__(self, size: int = BYTES_IN_FLIGHT) -> None:
         self._size = size
-        self._changed = asyncio.Condition()
+        self._changed = asyncio.Event()
         self.used = 0
 
     async def take(self, amount: int) -> None:
         """Wait for room."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self.used == 0 or self.used + amount <= self._size)
-            self.used += amount
+        while self.used and self.used + amount > self._size:
+            self._changed.clear()
+            await self._changed.wait()
+        self.used += amount
 
-    async def give_back(self, amount: int) -> None:
-        """Make room."""
-        async with self._changed:
-            self.used -= amount
-            self._changed.notify_all()
+    def give_back(self, amount: int) -> None:
+        """Make room. Waits for nothing, so that no cancellation can come between."""
+        self.used -= amount
+        self._changed.set()
 
 
 class Publisher:
@@ -114,11 +114,11 @@ class BatchStream:
         except BaseException:
             self._places.release()
             raise
-        self._group.create_task(self._one(subject, payload, message_id, headers))
+        size = len(payload)
+        sending = self._group.create_task(self._publisher.publish(subject, payload, message_id, headers))
+        # Not in the task: one that is cancelled before its first step never begins.
+        sending.add_done_callback(lambda _: self._sent(size))
 
-    async def _one(self, subject: str, payload: bytes, message_id: str, headers: dict[str, str] | None) -> None:
-        try:
-            await self._publisher.publish(subject, payload, message_id, headers)
-        finally:
-            self._places.release()
-            await self._window.give_back(len(payload))
+    def _sent(self, size: int) -> None:
+        self._places.release()
+        self._window.give_back(size)
