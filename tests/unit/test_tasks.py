@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from headwater.cancelling import run_alone
+from headwater.cancelling import Group, cancel_and_wait, run_alone
 from headwater.service import Tasks
 
 
@@ -31,6 +31,23 @@ async def test_one_that_loses_a_cancellation_is_cancelled_again() -> None:
     await asyncio.sleep(0)
     async with asyncio.timeout(60):
         await tasks.stop()
+    assert lost.is_set()
+    assert running.cancelled()
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+async def test_a_member_of_a_group_that_loses_a_cancellation_is_cancelled_again(depth: int) -> None:
+    lost = asyncio.Event()
+
+    async def group(depth: int) -> None:
+        async with Group() as members:
+            members.create_task(group(depth - 1) if depth else stubborn(lost))
+
+    running = asyncio.create_task(group(depth))
+    for _ in range(2 * depth + 2):
+        await asyncio.sleep(0)
+    async with asyncio.timeout(60):
+        await cancel_and_wait([running])
     assert lost.is_set()
     assert running.cancelled()
 

@@ -20,6 +20,7 @@ from firehose_backfill.seen_dids import SeenDids
 from firehose_backfill.table import Table
 from headwater.bus.firehose import CrawlProgress, CrawlStage, PieceState
 from headwater.bus.firehose_store import FirehoseStore
+from headwater.cancelling import Group
 from headwater.clock import now_us
 from headwater.errors import InvalidInputError, TransientError
 
@@ -129,7 +130,7 @@ class Crawl:
         try:
             async for page in self._tools.lists.hosts(relay, self.progress.cursor, RELAY_TRIES):
                 places = asyncio.Semaphore(_HOSTS_AT_ONCE)
-                async with asyncio.TaskGroup() as group:
+                async with Group() as group:
                     for host in page.hosts:
                         group.create_task(self._crawl_host(host, places))
                 await self._save(cursor=page.cursor)

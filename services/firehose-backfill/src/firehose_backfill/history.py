@@ -33,7 +33,7 @@ from headwater.bus.firehose import (
 from headwater.bus.firehose_store import FirehoseStore
 from headwater.bus.streams import STREAM_REPLAY
 from headwater.bus.subjects import RequestLane
-from headwater.cancelling import cancel_and_wait
+from headwater.cancelling import Group, cancel_and_wait
 from headwater.clock import now_us
 from headwater.errors import InvalidInputError, TransientError
 
@@ -103,7 +103,7 @@ class History:
         await _persist("the live tail", lambda: self._live_tail_began(waits))
         gaps = GapClosing(self._crawls, self._store, self._statuses)
         try:
-            async with asyncio.TaskGroup() as group:
+            async with Group() as group:
                 group.create_task(_persist("the gaps", gaps.run, waits.gap_crawl))
                 if plan.days:
                     group.create_task(_persist("the replay", lambda: self._replay_window(plan), waits.replay))

@@ -24,6 +24,7 @@ from firehose_backfill.keyring import Keyring
 from firehose_backfill.outbox import Outbox
 from headwater.bus.messages import LiveBroken, LiveEvent, LiveIdentity
 from headwater.bus.publish import Publisher
+from headwater.cancelling import Group
 from headwater.errors import InvalidInputError, Reason
 from headwater.frames import AccountEvent, AccountFrame, CommitFrame, IdentityFrame, SyncFrame
 
@@ -62,7 +63,7 @@ class Pipeline:
         self._keys = keys
         self._max_bytes = max_bytes
         self._lines: dict[str, deque[_Waiting]] = {}
-        self._tasks = asyncio.TaskGroup()
+        self._tasks = Group()
         self._running: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         self._outbox = Outbox(publisher, self._start, relay, subject)

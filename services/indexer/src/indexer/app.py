@@ -28,6 +28,7 @@ from headwater.bus.streams import (
     replay_consumer,
 )
 from headwater.bus.subjects import owned_partitions
+from headwater.cancelling import Group
 from headwater.errors import TransientError
 from headwater.health import Readiness, health_routes
 from headwater.presence import Presence
@@ -149,7 +150,7 @@ async def _work(
         Lane(_replay_config(settings, replay), client, ownership, dead),
         Lane(_backfill_config(settings, backfill, Rests(way)), client, ownership, dead),
     )
-    async with asyncio.TaskGroup() as group:
+    async with Group() as group:
         group.create_task(ownership.run(), name="ownership")
         for lane in lanes:
             group.create_task(lane.run())

@@ -23,6 +23,7 @@ from nats.aio.msg import Msg
 from headwater.backoff import backoff_seconds
 from headwater.bus.pull import Pull
 from headwater.bus.streams import ACK_WAIT_SECONDS
+from headwater.cancelling import Group
 from headwater.errors import InvalidInputError, TransientError
 from indexer import metrics
 from indexer.dead_letters import DeadLetters
@@ -130,7 +131,7 @@ class Lane(Generic[M]):
     async def run(self) -> None:
         """Work until cancelled; what is held then goes back to the stream at once."""
         try:
-            async with asyncio.TaskGroup() as group:
+            async with Group() as group:
                 group.create_task(self._write_forever(), name=f"write {self._config.name}")
                 group.create_task(self._settle_forever(), name=f"settle {self._config.name}")
                 group.create_task(self._keep_alive(), name=f"keep alive {self._config.name}")

@@ -16,6 +16,7 @@ from nats.js import JetStreamContext
 
 from headwater.backoff import backoff_seconds
 from headwater.bus.streams import stream_is_full
+from headwater.cancelling import Group
 from headwater.errors import InvariantError
 
 _ACK_SECONDS = 10.0
@@ -91,7 +92,7 @@ class Publisher:
     async def stream(self) -> AsyncIterator[BatchStream]:
         """Publish many messages side by side. Leaving the context waits for all; an error gives up the rest."""
         try:
-            async with asyncio.TaskGroup() as group:
+            async with Group() as group:
                 yield BatchStream(self, group, self._window)
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
