@@ -22,11 +22,13 @@ _SESSION = {
     "idle_in_transaction_session_timeout": "120s",
     "jit": "off",
     # Every statement finds its rows by a key. The plan that was made while a table was small, and that is kept until
-    # its statistics are made anew, must not read all of it when it has grown.
+    # its statistics are made anew, must not read all of it when it has grown: neither as it lies, nor by an index from
+    # end to end, to be compared with a list or kept beside one.
     "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "enable_material": "off",
 }
-# A writer looks rows up by primary key. No statistics may turn that into reading two lists to their ends.
-_LOOKUPS_ONLY = {"enable_hashjoin": "off", "enable_mergejoin": "off"}
 
 # SQLSTATE classes (https://www.postgresql.org/docs/current/errcodes-appendix.html) by what they say of the caller.
 _ROW_IS_BAD = ("22", "23", "54")
@@ -54,7 +56,6 @@ async def connect(
             command_timeout=_COMMAND_SECONDS,
             server_settings=_SESSION
             | {"application_name": application}
-            | (_LOOKUPS_ONLY if writes else {})
             | ({"statement_timeout": f"{statement_seconds}s"} if statement_seconds else {})
             | dict(session),
         )
