@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
+from headwater.bus.jobs import new_job_id
+from headwater.clock import DAY_US, now_us
 from headwater.errors import InvariantError
 from indexer.database import Database, connect
 from indexer.live import write_events
@@ -114,18 +116,22 @@ async def test_views_have_proper_types(table: asyncpg.Connection) -> None:
 async def test_old_tombstones_and_ended_jobs_are_forgotten(database_url: str, table: asyncpg.Connection) -> None:
     await write_events(table, [commit(1, delete=((OTHER, "old"), (OTHER, "new")))])
     await table.execute("UPDATE tombstone SET deleted_at = now() - interval '8 days' WHERE rkey = 'old'")
-    for state in ("done", "indexing"):
+    now = now_us()
+    for days, state in ((100, "done"), (100, "indexing"), (80, "done")):
+        at_us = now - days * DAY_US
         await table.execute(
-            "INSERT INTO backfill_job (job_id, did, attempt, state, updated_at)"
-            " VALUES ($1, $2, 1, $1, now() - interval '100 days')",
-            state,
+            "INSERT INTO backfill_job (job_id, did, attempt, state, updated_at) VALUES ($1, $2, 1, $3, $4)",
+            new_job_id(at_us),
             DID,
+            state,
+            at_us,
         )
     database = Database(database_url, "retention")
     assert await forget_old(database, tombstone_days=7, job_days=90) == 2
     await database.close()
     assert [row["rkey"] for row in await table.fetch("SELECT rkey FROM tombstone")] == ["new"]
-    assert [row["job_id"] for row in await table.fetch("SELECT job_id FROM backfill_job")] == ["indexing"]
+    left = await table.fetch("SELECT state FROM backfill_job ORDER BY updated_at")
+    assert [row["state"] for row in left] == ["indexing", "done"]
 
 
 async def test_tombstones_of_a_repo_that_is_being_imported_stay(database_url: str, table: asyncpg.Connection) -> None:

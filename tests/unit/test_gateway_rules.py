@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from api_gateway.acceptance import new_job_id, new_request
+from api_gateway.acceptance import new_request
 from api_gateway.auth.operator import FILE_NAME, load_operator_token
 from api_gateway.jobs import is_job_id, page
 from api_gateway.readiness import missing
 from api_gateway.routes.bodies import UserBackfill
 from api_gateway.settings import GatewaySettings
 from gateway_harness import worker
-from headwater.bus.jobs import CancelPart, JobState, fold
+from headwater.bus.jobs import CancelPart, JobState, first_job_id, fold, new_job_id
 from headwater.errors import InvariantError
 
 JSON = st.recursive(
@@ -82,9 +82,10 @@ def test_pages_of_jobs_make_up_the_whole() -> None:
 
 
 def test_ids_sort_by_time_and_are_tokens() -> None:
-    ids = [new_job_id() for _ in range(200)]
+    ids = [new_job_id(now) for now in range(1_790_000_000_000_000, 1_790_000_000_000_200)]
     assert len(set(ids)) == 200
-    assert [one[:14] for one in ids] == sorted(one[:14] for one in ids)
+    assert ids == sorted(ids)
+    assert ids[98] < first_job_id(1_790_000_000_000_099) < ids[99]
     assert all(map(is_job_id, ids))
     assert not any(map(is_job_id, ["", "*", "a.b", ">", "a b", "a\n", "x" * 65]))
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -26,7 +25,7 @@ from api_gateway.cancellation import cancel
 from api_gateway.problems import Problem, unavailable
 from api_gateway.queue import waiting
 from headwater.backoff import backoff_seconds
-from headwater.bus.jobs import BackfillRequest
+from headwater.bus.jobs import BackfillRequest, new_job_id
 from headwater.bus.streams import STREAM_REQUESTS, subject_is_taken
 from headwater.bus.subjects import RequestLane, request_subject
 from headwater.clock import DAY_US, now_us
@@ -49,11 +48,6 @@ class Verdict:
     accepted: bool
 
 
-def new_job_id() -> str:
-    """A job's id: 26 hexadecimal digits that sort by time (microseconds since 1970, then chance)."""
-    return f"{now_us():014x}{secrets.token_hex(6)}"
-
-
 def new_request(
     did: str,
     days: int,
@@ -67,7 +61,7 @@ def new_request(
     """A request as of now. The cutoff is fixed here: ``days`` (of 86,400 s) before this moment, none for 0."""
     now = now_us()
     return BackfillRequest(
-        job_id=job_id or new_job_id(),
+        job_id=job_id or new_job_id(now),
         did=did,
         lane=RequestLane.USER,
         days=days,

@@ -8,7 +8,6 @@ request's place in the stream is left in its lane: repo-backfill acknowledges a 
 from __future__ import annotations
 
 import asyncio
-import secrets
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,7 +17,7 @@ from nats.js.errors import APIError, NotFoundError
 from pydantic import ValidationError
 
 from headwater.backoff import backoff_seconds
-from headwater.bus.jobs import BackfillRequest
+from headwater.bus.jobs import BackfillRequest, new_job_id
 from headwater.bus.requests_waiting import requests_waiting
 from headwater.bus.streams import STREAM_REQUESTS, subject_is_taken
 from headwater.bus.subjects import REQUESTS, RequestLane, request_subject
@@ -107,7 +106,7 @@ def _request(did: str, scope: Scope) -> BackfillRequest:
     now = now_us()
     days = 0 if scope.cutoff_us is None else min(_MAX_DAYS, max(1, -(-(scope.since_us - scope.cutoff_us) // DAY_US)))
     return BackfillRequest(
-        job_id=f"{now:014x}{secrets.token_hex(6)}",
+        job_id=new_job_id(now),
         did=did,
         lane=scope.lane,
         days=days,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from typing import Final
 
 import asyncpg
@@ -19,7 +18,7 @@ from nats.js.errors import APIError
 
 from headwater.bus.firehose import FirehosePlan, PieceState
 from headwater.bus.firehose_store import FirehoseStore
-from headwater.bus.jobs import BackfillRequest
+from headwater.bus.jobs import BackfillRequest, new_job_id
 from headwater.bus.requests_waiting import requests_waiting
 from headwater.bus.streams import STREAM_REPLAY, STREAM_REQUESTS, subject_is_taken
 from headwater.bus.subjects import RequestLane, request_subject
@@ -153,7 +152,7 @@ def resync_request(did: str, cutoff_us: int | None, now: int) -> BackfillRequest
     """A request for a repo as the system makes it. ``cutoff_us`` and ``now`` in microseconds since 1970."""
     days = 0 if cutoff_us is None else min(_MAX_DAYS, max(1, -((cutoff_us - now) // DAY_US)))
     return BackfillRequest(
-        job_id=f"{now:014x}{secrets.token_hex(6)}",
+        job_id=new_job_id(now),
         did=did,
         lane=RequestLane.RESYNC,
         days=days,

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 
+import asyncpg
+
+from headwater.bus.jobs import first_job_id
 from headwater.clock import DAY_US, now_us
 from headwater.errors import TransientError
 from indexer.database import Database, translated
@@ -20,15 +23,20 @@ _SECONDS_BETWEEN = 600.0
 async def forget_old(database: Database, *, tombstone_days: float, job_days: float) -> int:
     """One bounded round: tombstones and ended jobs. Returns how many rows went. Raises TransientError."""
     connection = await database.connection()
+    tombstones_us, jobs_us = (now_us() - int(days * DAY_US) for days in (tombstone_days, job_days))
+    total = await _some_at_a_time(connection, "purge_tombstones", tombstones_us)
+    return total + await _some_at_a_time(connection, "purge_jobs", jobs_us, first_job_id(jobs_us))
+
+
+async def _some_at_a_time(connection: asyncpg.Connection, name: str, before_us: int, *further: str) -> int:
     total = 0
-    for name, days in (("purge_tombstones", tombstone_days), ("purge_jobs", job_days)):
-        for _ in range(_ROUNDS):
-            with translated():
-                status = await connection.execute(SQL[name], now_us() - int(days * DAY_US), _ROWS_AT_ONCE)
-            gone = int(status.rpartition(" ")[2])
-            total += gone
-            if gone < _ROWS_AT_ONCE:
-                break
+    for _ in range(_ROUNDS):
+        with translated():
+            status = await connection.execute(SQL[name], before_us, _ROWS_AT_ONCE, *further)
+        gone = int(status.rpartition(" ")[2])
+        total += gone
+        if gone < _ROWS_AT_ONCE:
+            break
     return total
 
 

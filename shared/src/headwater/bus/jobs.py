@@ -7,6 +7,7 @@ by the indexer. ``fold`` makes of the parts what people see. The request itself 
 
 from __future__ import annotations
 
+import secrets
 from enum import StrEnum
 from typing import Final, Literal
 
@@ -163,6 +164,16 @@ class JobStatus(BaseModel):
     reason: Reason | None
     detail: str | None
     next_try_at_us: int | None
+
+
+def new_job_id(now_us: int) -> str:
+    """A job's id: 26 hexadecimal digits that sort by time (microseconds since 1970, then chance)."""
+    return f"{first_job_id(now_us)}{secrets.token_hex(6)}"
+
+
+def first_job_id(at_us: int) -> str:
+    """What the ids of jobs of this moment (microseconds since 1970) begin with; all from before sort before it."""
+    return f"{at_us:014x}"
 
 
 def job_key(did: str, job_id: str, part: Literal["request", "cancel", "fetch", "index"]) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from api_gateway.acceptance import new_job_id, new_request
+from api_gateway.acceptance import new_request
 from api_gateway.auth.operator import operator
 from api_gateway.car_upload import receive_car, spool_file, store_car, too_large
 from api_gateway.cooldown import job_running
@@ -16,8 +16,9 @@ from api_gateway.problems import Problem, documented
 from api_gateway.queue import waiting
 from api_gateway.routes.admin import accept
 from api_gateway.routes.bodies import Accepted
-from headwater.bus.jobs import BackfillRequest
+from headwater.bus.jobs import BackfillRequest, new_job_id
 from headwater.bus.subjects import RequestLane
+from headwater.clock import now_us
 from headwater.keys import parse_did_key
 from headwater.syntax import parse_did
 
@@ -52,7 +53,7 @@ async def import_car(
     if did_key is not None:
         parse_did_key(did_key)
     await _check_can_come(request, gateway, did)
-    job_id = new_job_id()
+    job_id = new_job_id(now_us())
     with spool_file(gateway.settings.headwater_home) as file:
         await receive_car(request.stream(), file, gateway.settings.headwater_car_max_bytes)
         await store_car(gateway.bus, job_id, file)
