@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from pathlib import Path
 
 import pytest
 
 from headwater.cid import cid_of
 from headwater.errors import InvalidInputError, Reason
-from repo_backfill.car_store import CarStore, MemoryBudget
+from repo_backfill.car_store import CarStore, MemoryBudget, in_thread
+from waiting import until
 
 
 def blocks(name: str, count: int) -> list[tuple[bytes, bytes]]:
@@ -48,3 +51,23 @@ def test_what_is_kept_beside_the_blocks_counts_too(tmp_path: Path):
     assert store.spooled
     store.close()
     assert budget.taken == 0
+
+
+async def test_work_in_a_thread_has_let_go_of_its_store_however_often_it_is_cancelled() -> None:
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        goes_on.wait()
+
+    working = asyncio.create_task(in_thread(work))
+    try:
+        await until(begun.is_set)
+        for _ in range(3):
+            working.cancel()
+            await asyncio.wait([working], timeout=0.05)
+            assert not working.done()
+    finally:
+        goes_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await working
