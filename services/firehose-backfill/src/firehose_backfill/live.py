@@ -39,7 +39,8 @@ log = logging.getLogger("firehose_backfill.live")
 FAILURES_BEFORE_THE_NEXT: Final = 3
 """Connections in a row that brought no event, before another relay is followed."""
 _RETRY_CAP: Final = 30.0
-_DRAIN_SECONDS: Final = 5.0
+# With the relay's farewell less than ``cancel_and_wait`` waits before it cancels again: then no cursor would be saved.
+_DRAIN_SECONDS: Final = 2.5
 _PASS_SECONDS: Final = 0.2
 # How much older than our clock's time a relay's newest event may be.
 _RELAYS_LAG_US: Final = 300_000_000
