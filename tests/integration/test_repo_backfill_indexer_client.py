@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import nats
+import pytest
 import pytest_asyncio
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -13,6 +14,7 @@ from nats.aio.msg import Msg
 from headwater.bus.queries import MOST_REPO_STATES, RepoState, RepoStates, RepoStatesQuery
 from headwater.bus.subjects import REPO_STATES
 from repo_backfill.indexer_client import IndexerClient
+from waiting import until
 
 
 @pytest_asyncio.fixture
@@ -68,3 +70,13 @@ async def test_one_who_gives_up_takes_nobody_along(client: Client) -> None:
     indexer.may_answer.set()
     states = await asyncio.wait_for(asyncio.gather(*tasks[1:3]), 60)
     assert [state.did for state in states] == ["did:plc:b", "did:plc:b"]
+
+
+async def test_while_no_indexer_answers_it_is_said_what_waits(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    asking = IndexerClient(client)
+    tasks = [asyncio.create_task(asking.repo_state(f"did:plc:{number}")) for number in range(3)]
+    await until(lambda: "3 jobs wait: no indexer answers (NoRespondersError)" in caplog.messages)
+    indexer = Indexer()
+    indexer.may_answer.set()
+    await client.subscribe(REPO_STATES, cb=indexer.answer)
+    assert [state.did for state in await asyncio.gather(*tasks)] == ["did:plc:0", "did:plc:1", "did:plc:2"]

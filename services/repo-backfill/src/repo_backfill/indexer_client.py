@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import nats.errors
 from nats.aio.client import Client
@@ -12,6 +13,8 @@ from headwater.backoff import backoff_seconds
 from headwater.bus.queries import MOST_REPO_STATES, RepoState, RepoStates, RepoStatesQuery
 from headwater.bus.subjects import REPO_STATES
 from headwater.errors import InvariantError
+
+log = logging.getLogger("repo_backfill.indexer_client")
 
 _REPLY_SECONDS = 5.0
 _RETRY_CAP = 5.0
@@ -58,6 +61,7 @@ class IndexerClient:
                 return RepoStates.model_validate_json(reply.data)
             except ValidationError as error:
                 raise InvariantError(f"malformed RepoStates: {error.error_count()} errors") from error
-            except (nats.errors.Error, OSError):
+            except (nats.errors.Error, OSError) as error:
                 tries += 1
+                log.warning("%d jobs wait: no indexer answers (%s)", len(self._waiting), type(error).__name__)
                 await asyncio.sleep(backoff_seconds(tries, base=0.2, cap=_RETRY_CAP))
