@@ -20,6 +20,8 @@ from indexer.statements import SQL
 log = logging.getLogger("indexer.ownership")
 
 _LOOK_SECONDS = 2.0
+_ANSWER_SECONDS = 30.0
+"""A server that has not answered within this is away, for all that readiness can say of it."""
 
 
 class Ownership:
@@ -62,7 +64,7 @@ class Ownership:
             self._session = connection
         missing = [partition for partition in self.wanted if not self.holds(partition)]
         with translated():
-            taken = await connection.fetch(SQL["take_partitions"], missing)
+            taken = await connection.fetch(SQL["take_partitions"], missing, timeout=_ANSWER_SECONDS)
         for row in taken:
             self._events[row["partition"]].set()
         self._readiness.met("postgres")
