@@ -17,7 +17,7 @@ _AGAIN_SECONDS: Final = 5.0
 _members: WeakKeyDictionary[asyncio.Task[Any], WeakSet[asyncio.Task[Any]]] = WeakKeyDictionary()
 
 
-class Group(asyncio.TaskGroup):
+class Group(asyncio.TaskGroup):  # noqa: TID251
     """A task group whose members are cancelled again when its task is, by ``cancel_and_wait``.
 
     The library's own cancels its members once. One that loses that (the bus client does where it waits for its bytes to

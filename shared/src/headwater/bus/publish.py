@@ -101,7 +101,7 @@ class Publisher:
 class BatchStream:
     """Messages under way; made by ``Publisher.stream``."""
 
-    def __init__(self, publisher: Publisher, group: asyncio.TaskGroup, window: ByteWindow) -> None:
+    def __init__(self, publisher: Publisher, group: Group, window: ByteWindow) -> None:
         self._publisher = publisher
         self._group = group
         self._window = window
