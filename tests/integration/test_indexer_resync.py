@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 from unittest.mock import AsyncMock
 
 import asyncpg
@@ -26,9 +27,10 @@ from headwater.bus.streams import BUCKET_CONTROL, BUCKET_FIREHOSE, STREAM_REQUES
 from headwater.bus.subjects import FETCH_ANEW, RequestLane, live_subject, replay_subject, request_subject
 from headwater.clock import now_us
 from headwater.errors import Reason, TransientError
-from indexer.database import Database
+from indexer.database import Database, connect
 from indexer.live import write_events
 from indexer.resync import Resyncs, resync_request
+from indexer.statements import SQL
 from indexer.sync_rules import RESYNC_SECONDS, Desync
 from indexer_rig import DID, POST, batch, end, migrated, rev, rows, running_indexer, snapshot, stored, write
 from simulator.account import Account
@@ -96,6 +98,35 @@ async def test_what_is_out_of_step_is_asked_for_once_in_a_while(
     [request] = await requests(js)  # the others found it waiting
     assert (request.did, request.lane, request.requested_by) == (DID, RequestLane.RESYNC, "system")
     assert request.cutoff_us == 100 - 600_000_000
+
+
+async def test_amid_the_replay_nobody_is_looked_at_whom_it_may_complete(
+    tables: asyncpg.Connection, database_url: str
+) -> None:
+    """They may be as many as have written since it began."""
+    await tables.execute(
+        "INSERT INTO repo (did, sync_state, desync_reason, resync_at)"
+        " SELECT 'did:web:' || n, 'desynchronized', CASE WHEN n % 100 = 0 THEN 'broken' ELSE 'awaits_replay' END,"
+        " now() - interval '1 hour' FROM generate_series(1, 2000) AS n"
+    )
+    connection = await connect(database_url, "resync")
+    await connection.execute("SET plan_cache_mode = force_generic_plan")
+    await connection.execute(f"PREPARE take (bigint, integer, bigint[], boolean) AS {SQL['take_due_resyncs']}")
+    for amid_replay, taken in ((True, 20), (False, 1980)):
+        take = f"EXECUTE take ({now_us()}, 10000, '{{3600}}', {amid_replay})"
+        plan = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {take}")
+        scans = list(reads_of_repo(orjson.loads(plan)[0]["Plan"]))
+        assert sum(scan["Actual Rows"] * scan["Actual Loops"] for scan in scans) == 2 * taken, "found, and written"
+        assert not [scan for scan in scans if scan.get("Rows Removed by Filter")]
+    await connection.close()
+
+
+def reads_of_repo(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The nodes of a plan that read the table and were carried out."""
+    if node.get("Relation Name") == "repo" and node["Node Type"].endswith("Scan") and node["Actual Loops"]:
+        yield node
+    for below in node.get("Plans", []):
+        yield from reads_of_repo(below)
 
 
 @pytest.mark.parametrize("whole", [True, False])

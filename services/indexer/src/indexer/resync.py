@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import Final
 
 import asyncpg
@@ -38,6 +39,7 @@ _AT_ONCE: Final = 200
 _SECONDS_BETWEEN = 2.0
 _AGAIN_US = 10_000_000
 _MAX_DAYS = 3650
+_SECONDS_BETWEEN_COUNTS = 30.0
 _UNFINISHED = (PieceState.WAITING, PieceState.RUNNING, PieceState.PAUSED)
 
 
@@ -54,6 +56,7 @@ class Resyncs:
         self._js = js
         self._firehose = firehose
         self._most_waiting = most_waiting
+        self._count_at = 0.0
 
     async def run(self) -> None:
         """File them until cancelled."""
@@ -73,7 +76,10 @@ class Resyncs:
         connection = await self._database.connection()
         now = now_us()
         with translated():
-            metrics.DESYNCHRONIZED.set(await connection.fetchval(SQL["count_desynchronized"]))
+            if time.monotonic() >= self._count_at:
+                # Which may be millions; a gauge is not worth counting them every time.
+                metrics.DESYNCHRONIZED.set(await connection.fetchval(SQL["count_desynchronized"]))
+                self._count_at = time.monotonic() + _SECONDS_BETWEEN_COUNTS
             if room <= 0:
                 return 0
             due = await connection.fetch(SQL["take_due_resyncs"], now, room, list(RESYNC_SECONDS), replaying)
