@@ -27,7 +27,7 @@ _SHORT_SECONDS: Final = 0.05
 """Nearly all groups of live events are written within this."""
 _REST_SHARE: Final = 4.0
 _REST_AT_MOST_SECONDS: Final = 0.5
-_FEW_ROWS: Final = 4_000
+_FEW_ROWS: Final = 2_000
 
 
 async def one_turn() -> None:
