@@ -128,7 +128,7 @@ async def test_groups_are_small_as_long_as_live_events_come() -> None:
     there.rests.begin()
     there.live(since=101.0, until=101.1)
     await there.rests.rest()
-    assert there.rests.most_rows(16_000) == 4_000
+    assert there.rests.most_rows(16_000) == 2_000
     assert there.rests.most_rows(100) == 100
     there.rests.begin()
     await there.rests.rest()
