@@ -42,7 +42,7 @@ async def stalled() -> AsyncIterator[Client]:
 async def test_what_waits_for_its_bytes_to_go_out_ends_when_it_is_cancelled(
     stalled: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headwater.cancelling._AGAIN_SECONDS", 0.2)
+    monkeypatch.setattr("headwater.cancelling.AGAIN_SECONDS", 0.2)
     publisher = Publisher(stalled.jetstream(), stalled.max_payload, ByteWindow(_MANY * _SIZE))
 
     async def publish() -> None:

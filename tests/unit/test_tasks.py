@@ -13,7 +13,7 @@ from headwater.service import Tasks
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What goes on is cancelled again soon."""
-    monkeypatch.setattr("headwater.cancelling._AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr("headwater.cancelling.AGAIN_SECONDS", 0.1)
 
 
 async def stubborn(lost: asyncio.Event) -> None:

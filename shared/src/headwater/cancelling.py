@@ -10,8 +10,8 @@ from weakref import WeakKeyDictionary, WeakSet
 
 Result = TypeVar("Result")
 
-_AGAIN_SECONDS: Final = 5.0
-"""Longer than anything says its farewell."""
+AGAIN_SECONDS: Final = 5.0
+"""How long a cancelled task has before it is cancelled again: longer than anything says its farewell."""
 
 
 _members: WeakKeyDictionary[asyncio.Task[Any], WeakSet[asyncio.Task[Any]]] = WeakKeyDictionary()
@@ -54,7 +54,7 @@ async def cancel_and_wait(tasks: Iterable[asyncio.Task[Any]]) -> None:
     for task in every:
         task.cancel()
     while every:
-        _, running = await asyncio.wait(every, timeout=_AGAIN_SECONDS)
+        _, running = await asyncio.wait(every, timeout=AGAIN_SECONDS)
         if not running:
             break
         for task in running:

@@ -30,6 +30,7 @@ from firehose_backfill.start import Start, start
 from firehose_backfill.window import event_older_than
 from headwater.backoff import backoff_seconds
 from headwater.bus.firehose import GapKind, LiveProgress
+from headwater.cancelling import AGAIN_SECONDS
 from headwater.clock import now_us
 from headwater.errors import InvalidInputError, TransientError
 from headwater.http_messages import MessageTooLargeError
@@ -39,8 +40,8 @@ log = logging.getLogger("firehose_backfill.live")
 FAILURES_BEFORE_THE_NEXT: Final = 3
 """Connections in a row that brought no event, before another relay is followed."""
 _RETRY_CAP: Final = 30.0
-# With the relay's farewell less than ``cancel_and_wait`` waits before it cancels again: then no cursor would be saved.
-_DRAIN_SECONDS: Final = 2.5
+# With the relay's farewell within what is left before the next cancellation: after that no cursor would be saved.
+_DRAIN_SECONDS: Final = AGAIN_SECONDS / 2
 _PASS_SECONDS: Final = 0.2
 # How much older than our clock's time a relay's newest event may be.
 _RELAYS_LAG_US: Final = 300_000_000

@@ -14,13 +14,12 @@ from indexer import metrics
 from indexer.database import Database, translated
 from indexer.dead_letters import DeadLetters, RefusedRecord
 from indexer.isolate import refused_rows
-from indexer.lane import Delivery, Written
+from indexer.lane import AGAIN_SECONDS, Delivery, Written
 from indexer.progress import Progress
 from indexer.right_of_way import Pause, one_turn
 from indexer.snapshots import EndContext, Group, Refused, Result, write_snapshots
 from indexer.state import Track
 
-_AGAIN_SECONDS = 1.0
 _DELIVERIES_BEFORE_GIVING_UP = 300
 """With a second between them five minutes: several times the ack wait, after which missing batches come again."""
 
@@ -65,7 +64,7 @@ class BackfillWriter:
         except InvalidInputError:
             return Written([await self._write_alone(connection, delivery, ends) for delivery in deliveries])
         await self._tell(result)
-        return Written([_AGAIN_SECONDS if index in result.waiting else None for index in range(len(messages))])
+        return Written([AGAIN_SECONDS if index in result.waiting else None for index in range(len(messages))])
 
     async def _write_alone(
         self, connection: asyncpg.Connection, delivery: Delivery[BackfillMessage], ends: dict[str, EndContext]
@@ -86,7 +85,7 @@ class BackfillWriter:
             return None
         await self._dead.records(letters)
         await self._tell(result)
-        return _AGAIN_SECONDS if result.waiting else None
+        return AGAIN_SECONDS if result.waiting else None
 
     async def _tell(self, result: Result) -> None:
         metrics.ROWS_WRITTEN.labels("backfill", "copy").inc(result.copied)

@@ -35,7 +35,8 @@ log = logging.getLogger("indexer.lane")
 
 M = TypeVar("M")
 _ASKED_AT_ONCE = 4
-_AGAIN_SECONDS = 1.0
+AGAIN_SECONDS = 1.0
+"""After so long a message comes again that cannot be written yet."""
 _TOGETHER_SECONDS = 0.02
 """What is written within this is flushed at once. Nobody waits for the acknowledgement of a message."""
 
@@ -247,7 +248,7 @@ class Lane(Generic[M]):
         except TransientError as error:
             metrics.RETRIES.labels(self._config.name).inc()
             log.warning("%s: what was written may be lost, and comes again: %s", self._config.name, error)
-            lost = error.retry_after or _AGAIN_SECONDS
+            lost = error.retry_after or AGAIN_SECONDS
         for deliveries, written in groups:
             await self._settle_group(deliveries, written.outcomes if lost is None else [lost] * len(deliveries))
             self._written.popleft()
