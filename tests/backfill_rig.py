@@ -23,6 +23,7 @@ from headwater.bus.job_store import JobStore
 from headwater.bus.jobs import BackfillRequest, CancelPart, IndexPart, IndexState, JobState, JobStatus
 from headwater.bus.messages import BackfillMessage, Outcome, SnapshotBatch, SnapshotEnd, batch_of, decode_backfill
 from headwater.bus.queries import RepoState, RepoStates, RepoStatesQuery
+from headwater.bus.round_trip import round_trip
 from headwater.bus.streams import BUCKET_CONTROL, BUCKET_JOBS, STREAM_BACKFILL, STREAM_REQUESTS, apply_topology
 from headwater.bus.subjects import RECORDS_BACKFILL, REPO_STATES, RequestLane, request_subject
 from headwater.clock import DAY_US, now_us
@@ -91,7 +92,7 @@ class StandIn:
     async def start(self) -> None:
         await self._client.subscribe(REPO_STATES, cb=self._answer)
         await self._client.subscribe(f"{RECORDS_BACKFILL}.*", cb=self._take)
-        await self._client.flush()
+        await round_trip(self._client)
 
     async def _answer(self, message: Msg) -> None:
         dids = RepoStatesQuery.model_validate_json(message.data).dids

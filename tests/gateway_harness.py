@@ -24,6 +24,7 @@ from bus_client import bus_client
 from headwater.bus.job_store import JobStore
 from headwater.bus.jobs import BackfillRequest
 from headwater.bus.queries import AccountQuery, AccountSettings, AccountStats, CollectionCount
+from headwater.bus.round_trip import round_trip
 from headwater.bus.streams import BUCKET_JOBS, STREAM_REQUESTS
 from headwater.bus.subjects import ACCOUNT_SETTINGS, ACCOUNT_STATS, RequestLane, request_subject
 from headwater.clock import now_us
@@ -132,7 +133,7 @@ class Bystander:
         """Reply to what the gateway asks the indexer: ``settings`` as they stand, and two collections."""
         await self.client.subscribe(ACCOUNT_SETTINGS, cb=self._settings)
         await self.client.subscribe(ACCOUNT_STATS, cb=self._stats)
-        await self.client.flush()
+        await round_trip(self.client)
 
     async def _settings(self, message: Msg) -> None:
         did = AccountQuery.model_validate_json(message.data).did

@@ -24,6 +24,7 @@ from headwater.bus.firehose_store import FirehoseStore
 from headwater.bus.jobs import BackfillRequest
 from headwater.bus.publish import Publisher
 from headwater.bus.queries import FollowedPage, FollowedQuery, Standing, Standings, StandingsQuery
+from headwater.bus.round_trip import round_trip
 from headwater.bus.streams import BUCKET_CONTROL, BUCKET_FIREHOSE, STREAM_REQUESTS
 from headwater.bus.subjects import FOLLOWED, STANDINGS
 from headwater.cancelling import cancel_and_wait
@@ -58,7 +59,7 @@ class TableStandIn:
     async def start(self, client: Client) -> None:
         await client.subscribe(STANDINGS, cb=self._standings)
         await client.subscribe(FOLLOWED, cb=self._followed)
-        await client.flush()
+        await round_trip(client)
 
     async def _standings(self, message: Msg) -> None:
         asked = StandingsQuery.model_validate_json(message.data)

@@ -145,11 +145,12 @@ async def test_an_account_that_does_not_exist_is_refused(gateway: RunningGateway
 
 
 async def test_a_directory_that_is_away_refuses_nobody_for_good(
-    gateway: RunningGateway, bus: Bystander, world: World
+    gateway: RunningGateway, bus: Bystander, world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     await world.plc.stop()
     answer = await stats(gateway, bearer(world.accounts[0], Method.GET_STATS))
     assert (answer.status_code, answer.json()["reason"]) == (503, "unavailable")
+    assert f"503 for GET /api/user/stats: {answer.json()['detail']}" in caplog.messages
     await world.plc.start()
     assert (await stats(gateway, bearer(world.accounts[0], Method.GET_STATS))).status_code == 200
 

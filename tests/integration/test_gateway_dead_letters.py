@@ -15,6 +15,7 @@ from gateway_harness import Bystander, RunningGateway, problem
 from headwater.bus.dead_letters import KEPT_BYTES, keep_dead_letter
 from headwater.bus.jobs import BackfillRequest
 from headwater.bus.queries import AccountQuery, FetchAnewAsked
+from headwater.bus.round_trip import round_trip
 from headwater.bus.streams import STREAM_BACKFILL, STREAM_DEAD_LETTERS, STREAM_REQUESTS
 from headwater.bus.subjects import FETCH_ANEW, RequestLane, backfill_subject, request_subject
 from headwater.clock import now_us
@@ -207,7 +208,7 @@ class Indexer:
 
     async def start(self) -> None:
         await self.bus.client.subscribe(FETCH_ANEW, cb=self._answer)
-        await self.bus.client.flush()
+        await round_trip(self.bus.client)
 
     async def _answer(self, message: Msg) -> None:
         self.asked.append(AccountQuery.model_validate_json(message.data).did)

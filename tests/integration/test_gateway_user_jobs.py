@@ -10,6 +10,7 @@ from api_gateway import acceptance
 from api_gateway.auth.methods import Method
 from gateway_harness import Bystander, RunningGateway, bearer, events, problem
 from headwater.bus.jobs import CancelPart, FetchPart, FetchState, IndexPart, IndexState
+from headwater.bus.round_trip import round_trip
 from headwater.bus.streams import STREAM_REQUESTS, request_consumer
 from headwater.bus.subjects import RequestLane, request_subject
 from headwater.clock import now_us
@@ -114,7 +115,7 @@ async def test_cancelling_between_tries_sends_the_request_at_once(
     part = FetchPart(state=FetchState.WAITING, attempt=2, next_try_at_us=now_us() + 3_600_000_000)
     await (await bus.jobs()).put_fetch(alice.did, job_id, part)
     await held.nak(delay=3600)
-    await bus.client.flush()
+    await round_trip(bus.client)
     assert (await gateway.cancel(alice, job_id)).status_code == 202
     again = await _take(bus)
     queued = await bus.queued(alice.did)

@@ -9,6 +9,7 @@ from nats.aio.client import Client
 
 from headwater.bus.job_store import JobStore
 from headwater.bus.jobs import BackfillRequest, CancelPart, IndexPart, IndexState
+from headwater.bus.round_trip import round_trip
 from headwater.bus.streams import BUCKET_JOBS
 from headwater.cancelling import cancel_and_wait
 from repo_backfill.signals import Switchboard
@@ -53,7 +54,7 @@ async def test_jobs_that_begin_together_share_questions_and_each_hears_of_itself
     found = await asyncio.gather(*(heard(f"job{number}") for number in range(20)))
     assert found[7:10] == [(False, True, False), (True, False, False), (False, False, True)]
     assert set(found[:7] + found[10:]) == {(False, False, False)}
-    await client.flush()
+    await round_trip(client)
     assert asked.pending_msgs == 2, "the first one's, and that of all the others"
 
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from faststream.nats import NatsBroker
 
+from headwater.bus.round_trip import round_trip
 from headwater.service import asgi_app
 
 
@@ -21,7 +22,7 @@ async def test_the_work_ends_before_the_broker_closes(nats_url: str) -> None:
             yield
         finally:
             seen.append(client.is_connected)
-            await client.flush()
+            await round_trip(client)
 
     async with asgi_app(broker, work, []).start_lifespan_context():
         assert seen == []

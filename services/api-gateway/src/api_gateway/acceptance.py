@@ -26,6 +26,7 @@ from api_gateway.problems import Problem, unavailable
 from api_gateway.queue import waiting
 from headwater.backoff import backoff_seconds
 from headwater.bus.jobs import BackfillRequest, new_job_id
+from headwater.bus.round_trip import round_trip
 from headwater.bus.streams import STREAM_REQUESTS, subject_is_taken
 from headwater.bus.subjects import RequestLane, request_subject
 from headwater.clock import DAY_US, now_us
@@ -155,8 +156,8 @@ class Acceptance:
         await _persist(lambda: self._take_back(request))
 
     async def _take_back(self, request: BackfillRequest) -> None:
-        # What nats-py still holds for the server has gone out when a flush comes back.
-        await self._bus.client.flush()
+        # What nats-py still holds for the server has come in when a round trip ends.
+        await round_trip(self._bus.client)
         found = await waiting(self._bus, request.lane, request.did)
         if found is not None and found.request.job_id == request.job_id:
             await self._bus.jobs.put_request(request)

@@ -26,6 +26,7 @@ log = logging.getLogger("api_gateway")
 
 MEDIA_TYPE = "application/problem+json"
 BUS_RETRY_SECONDS = 2
+_UNAVAILABLE = "unavailable"
 _NOT_FOUND = frozenset({Reason.UNRESOLVABLE, Reason.NOT_FOUND, Reason.ACCOUNT_DELETED})
 _MAX_ERRORS = 10
 _EXAMPLES: Final = {
@@ -36,7 +37,7 @@ _EXAMPLES: Final = {
     HTTPStatus.CONFLICT: ("job_running", "a backfill of this account is running already"),
     HTTPStatus.UNPROCESSABLE_ENTITY: ("invalid_input", "body.days: Input should be greater than or equal to 0"),
     HTTPStatus.TOO_MANY_REQUESTS: ("cooldown", "the last backfill was not long ago"),
-    HTTPStatus.SERVICE_UNAVAILABLE: ("unavailable", "the message bus does not answer"),
+    HTTPStatus.SERVICE_UNAVAILABLE: (_UNAVAILABLE, "the message bus does not answer"),
 }
 
 
@@ -108,7 +109,7 @@ def unavailable(detail: str, *, retry_after: float | None = None, job_id: str | 
     seconds = BUS_RETRY_SECONDS if retry_after is None else retry_after
     named = {} if job_id is None else {"job_id": job_id}
     status = HTTPStatus.SERVICE_UNAVAILABLE
-    return Problem(status, "unavailable", detail, retry_after=seconds, extensions=named)
+    return Problem(status, _UNAVAILABLE, detail, retry_after=seconds, extensions=named)
 
 
 def documented(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
@@ -179,6 +180,9 @@ async def _of_expected(request: Request, error: Exception) -> Response:
 
 
 def _answer(request: Request, problem: Problem) -> Response:
+    if problem.reason == _UNAVAILABLE:
+        # Who asked knows that something is away; so does the operator then, and what it is.
+        log.warning("503 for %s %s: %s", request.method, request.url.path, problem.detail)
     page: Page = request.app.state.problem_page
     return page(request, problem) or problem.response()
 
