@@ -9,15 +9,14 @@ from collections.abc import Iterator, Sequence
 
 import asyncpg
 
-from bench.commit_times import Key, commit_times, delays, ended_at
+from bench.commit_times import Key, all_ended, commit_times, delays
 from bench.errors import VoidRunError
 from bench.imports import Bench
 from bench.load import Load, Release
-from bench.postgres import all_ended, forget_everything
+from bench.postgres import forget_everything
 from bench.resources import Processes
 from bench.results import Import, Latency, Live, LiveRun
 from bench.sizes import Sizes
-from e2e.running_stack import RunningStack
 from headwater.frame_reader import parse_frame
 from headwater.frames import CommitFrame
 
@@ -33,10 +32,7 @@ _HAS_BEGUN = "SELECT EXISTS (SELECT FROM record WHERE did = $1)"
 
 
 async def measure_live(bench: Bench, load: Load, imported: Sequence[str], sizes: Sizes) -> Live:
-    """All of it, on an empty table; ``imported`` are the accounts whose imports run beside frames, one each round.
-
-    Postgres has to remember commits.
-    """
+    """All of it, on an empty table; ``imported`` are the accounts whose imports run beside frames, one each round."""
     database = bench.database
     await forget_everything(database)
     await connected(load)
@@ -51,25 +47,6 @@ async def measure_live(bench: Bench, load: Load, imported: Sequence[str], sizes:
         live.imports.append(done)
         live.beside.append(beside)
     return live
-
-
-async def remember_commits(running: RunningStack) -> asyncpg.Connection:
-    """Have Postgres keep the time of every commit. It is started anew for that; a connection to it as it is then."""
-    database = await asyncpg.connect(running.database_url)
-    await database.execute("ALTER SYSTEM SET track_commit_timestamp = on")
-    await database.close()
-    await asyncio.to_thread(running.kill, "postgres")
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while True:
-        try:
-            database = await asyncpg.connect(running.database_url)
-            break
-        except (OSError, asyncpg.CannotConnectNowError):
-            if time.monotonic() > deadline:
-                raise
-            await asyncio.sleep(_LOOK_SECONDS)
-    await asyncio.to_thread(running.wait_ready)
-    return database
 
 
 async def connected(load: Load) -> None:
@@ -113,9 +90,8 @@ async def latency_beside_import(bench: Bench, load: Load, imported: str, sizes: 
         await asyncio.sleep(_SOON_SECONDS)
     released = await load.release(sizes.paced, sizes.pace)
     await _all_written(load, database, released)
-    await all_ended(database, [job_id])
+    ended = await all_ended(database, [job_id])
     await bench.admin.done(job_id)
-    ended = await ended_at(database, job_id)
     beside = await _latency(load, database, released, until=ended)
     return Import(records, ended - requested), beside
 

@@ -6,18 +6,18 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import asyncpg
 import nats
 
 from bench import machine, postgres, yardsticks
 from bench.admin import operator
-from bench.firehose import measure_live, remember_commits
+from bench.commit_times import remember_commits
+from bench.firehose import measure_live
 from bench.frame_stages import measure_frames
 from bench.imports import Bench, timed_import
-from bench.load import Load, frame_load
+from bench.load import frame_load
 from bench.network import SimulatedNetwork, simulated_network
 from bench.resources import Processes
 from bench.results import Again, FrameStages, Full, Huge, Live, Race, Results
@@ -73,7 +73,7 @@ async def measure(sizes: Sizes, cache: Path, say: Say) -> Results:
         await network.register(load.file.accounts, load.relay_url)
         running = stack.enter_context(running_stack(network.plc_url, RELAY_URLS=load.relay_url))
         running.wait_ready()
-        database = await asyncpg.connect(running.database_url)
+        database = await remember_commits(running)
         stack.push_async_callback(database.close)
         admin = await stack.enter_async_context(operator(running))
         bench = Bench(network, admin, database, _processes(running, network.pid, load.pid))
@@ -88,7 +88,7 @@ async def measure(sizes: Sizes, cache: Path, say: Say) -> Results:
         stages = await measure_stages(car, cast.one[0], sizes.one, sizes.rounds, running.database_url, running.nats_url)
         frames = await measure_frames(load.file, sizes.verified, sizes.rounds, running.nats_url)
         say("the firehose, live")
-        live = await _live(stack, bench, running, load, cast.beside, sizes)
+        live = await measure_live(bench, load, cast.beside, sizes)
         return Results(described, one, many, again, huge, full, stages, frames, live)
 
 
@@ -104,22 +104,13 @@ async def measure_firehose(sizes: Sizes, cache: Path, say: Say) -> tuple[FrameSt
         say("the stack")
         running = stack.enter_context(running_stack(network.plc_url, RELAY_URLS=load.relay_url))
         running.wait_ready()
-        database = await asyncpg.connect(running.database_url)
+        database = await remember_commits(running)
         admin = await stack.enter_async_context(operator(running))
         bench = Bench(network, admin, database, _processes(running, network.pid, load.pid))
         say("the frames alone")
         frames = await measure_frames(load.file, sizes.verified, sizes.rounds, running.nats_url)
         say("live")
-        return frames, await _live(stack, bench, running, load, beside, sizes)
-
-
-async def _live(
-    stack: AsyncExitStack, bench: Bench, running: RunningStack, load: Load, imported: list[str], sizes: Sizes
-) -> Live:
-    database = await remember_commits(running)
-    stack.push_async_callback(database.close)
-    processes = _processes(running, bench.network.pid, load.pid)
-    return await measure_live(replace(bench, database=database, processes=processes), load, imported, sizes)
+        return frames, await measure_live(bench, load, beside, sizes)
 
 
 async def _races(bench: Bench, cast: Cast, sizes: Sizes, say: Say) -> tuple[Race, Race, Again]:

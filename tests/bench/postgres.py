@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 import asyncpg
-
-from bench.errors import VoidRunError
 
 Row = tuple[Any, ...]
 
 COLUMNS = ("did", "collection", "rkey", "cid", "rev", "created_at", "subject", "record", "raw")
 
-_LOOK_SECONDS = 0.025
-_PATIENCE_SECONDS = 600.0
-# Each job by its key: asked for many times a second, it must not cost what is measured.
-_ENDED = """
-SELECT count(*) FROM unnest($1::text[]) AS asked (job_id) CROSS JOIN LATERAL (
-    SELECT state FROM backfill_job AS j WHERE j.job_id = asked.job_id OFFSET 0
-) AS job WHERE state IN ('done', 'failed', 'cancelled')
-"""
 _COUNTS = "SELECT did, count(*) FROM record WHERE did = ANY ($1::text[]) GROUP BY did"
 # A DID is "did:plc:" and 24 characters of base32.
 _MULTIPLY = """
@@ -45,15 +34,6 @@ async def forget_everything(database: asyncpg.Connection) -> None:
 async def settle(database: asyncpg.Connection) -> None:
     """Write what is dirty to disk now, so that the next run does not do it for the one before."""
     await database.execute("CHECKPOINT")
-
-
-async def all_ended(database: asyncpg.Connection, job_ids: list[str]) -> None:
-    """Wait until the transactions are committed in which these jobs ended. Raises VoidRunError."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while await database.fetchval(_ENDED, job_ids) < len(job_ids):
-        if time.monotonic() > deadline:
-            raise VoidRunError(f"not all of {len(job_ids)} jobs ended in {_PATIENCE_SECONDS:.0f} s")
-        await asyncio.sleep(_LOOK_SECONDS)
 
 
 async def record_counts(database: asyncpg.Connection, dids: list[str]) -> dict[str, int]:

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from headwater.bus.jobs import BackfillRequest
 from headwater.bus.pull import Pull
+from headwater.bus.round_trip import round_trip
 from headwater.bus.settle import Disposition, Settlement
 from headwater.bus.streams import REQUEST_ACK_WAIT_SECONDS, STREAM_REQUESTS, request_consumer
 from headwater.bus.subjects import RequestLane, request_subject
@@ -40,7 +41,7 @@ _ASKED_AT_ONCE = 8
 """A worker asks for so many requests at most: by the time that one by one takes, a busy one would be half idle."""
 _LOOK_SECONDS = 1.0
 _HEARTBEAT_SECONDS = REQUEST_ACK_WAIT_SECONDS / 4
-_FLUSH_SECONDS = 2
+_TOLD_SECONDS = 2.0
 _AFTER_CRASH_SECONDS = 10.0
 _SETTLE_TRIES = 3
 _SETTLE_SECONDS = 2.0
@@ -72,13 +73,14 @@ class Intake:
         for tasks in (self._pulls, self._jobs):
             await cancel_and_wait(tasks)
             # First the server must know that nobody pulls here, or it sends back what is given back.
-            await self._flush()
+            await self._told()
 
-    async def _flush(self) -> None:
+    async def _told(self) -> None:
+        """Wait until the server knows what was said to it."""
         try:
-            await self._client.flush(_FLUSH_SECONDS)
+            await round_trip(self._client, _TOLD_SECONDS)
         except (nats.errors.Error, OSError) as error:
-            log.debug("not flushed: %s", error)
+            log.debug("the server may not know that nobody pulls: %s", error)
 
     def states(self) -> Counter[str]:
         """How many jobs are held, by state."""
