@@ -209,8 +209,8 @@ _METHOD = """\
   benchmark itself, shares this machine and speaks over loopback. The Python is the fastest of its version on PATH
   (`tests/bench/interpreter.sh`): one built without profile-guided optimization is a fifth slower.
 - The clock runs from the first request to the operator's API to the commit of the transaction in which the last job
-  was done, as Postgres notes it (`track_commit_timestamp`, for imports and yardsticks alike). After each run the rows of every account are counted against the simulator's books; a run that lost or
-  invented one ends the benchmark.
+  was done, as Postgres notes it (`track_commit_timestamp`, for imports and yardsticks alike). After each run the rows
+  of every account are counted against the simulator's books; a run that lost or invented one ends the benchmark.
 - Before each run the table is empty (but where the row says otherwise), no account has been imported before, and a
   CHECKPOINT has been made. A small import, which does not count, warms the stack up.
 - The yardsticks write the rows of the import before them, read from the table, into a table of the same columns, types
