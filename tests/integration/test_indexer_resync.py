@@ -20,7 +20,7 @@ from nats.js import JetStreamContext
 from backfill_rig import running, settings_for
 from headwater.bus.firehose import PLAN_KEY, REPLAY_KEY, FirehosePlan, PieceState, ReplayProgress
 from headwater.bus.firehose_store import FirehoseStore
-from headwater.bus.jobs import BackfillRequest
+from headwater.bus.jobs import BackfillRequest, system_request
 from headwater.bus.messages import LiveAccount, LiveBatch, LiveBroken, LiveCommit, LiveEvent, encode
 from headwater.bus.queries import AccountQuery, FetchAnewAsked
 from headwater.bus.streams import BUCKET_CONTROL, BUCKET_FIREHOSE, STREAM_REQUESTS
@@ -29,7 +29,7 @@ from headwater.clock import now_us
 from headwater.errors import Reason, TransientError
 from indexer.database import Database, connect
 from indexer.live import write_events
-from indexer.resync import Resyncs, resync_request
+from indexer.resync import Resyncs
 from indexer.statements import SQL
 from indexer.sync_rules import RESYNC_SECONDS, Desync
 from indexer_rig import DID, POST, batch, end, migrated, rev, rows, running_indexer, snapshot, stored, write
@@ -286,7 +286,7 @@ async def test_both_lanes_write_and_a_repo_out_of_step_is_mended_from_its_pds(
                 await asyncio.sleep(0.5)
                 assert not await _in_step(tables, account.did)  # asked for a moment ago: it has to wait
                 # Somebody asks, and need not wait.
-                request = resync_request(account.did, None, now_us()).model_copy(update={"lane": RequestLane.USER})
+                request = system_request(RequestLane.USER, account.did, None, now_us())
                 payload = orjson.dumps(request.model_dump(mode="json"))
                 await js.publish(request_subject(request.lane, request.did), payload)
                 await until(lambda: _in_step(tables, account.did))

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+import nats.errors
 import pytest
 from nats.js import JetStreamContext
+from nats.js.errors import APIError
 
 from headwater.bus.publish import ByteWindow, Publisher
+from headwater.errors import InvariantError
 
 _SIZE = 100
 
@@ -57,3 +60,38 @@ async def test_more_than_the_window_holds_waits_and_a_larger_message_until_it_is
     bus.acknowledges.set()
     await job
     assert (window.used, bus.published) == (0, 6)
+
+
+class RefusingBus:
+    """Refuses some times, then takes a message."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self._errors = list(errors)
+
+    async def publish(self, *_: object, **__: Any) -> None:
+        """Raise the next error."""
+        if self._errors:
+            raise self._errors.pop(0)
+
+
+async def test_why_a_message_waits_is_told_each_time_and_logged_when_it_is_long(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr("headwater.long_wait.LONG_SECONDS", 0.0)
+    full = APIError(code=503, err_code=10077, description="maximum messages exceeded")
+    no_disk = APIError(code=503, err_code=10047, description="insufficient storage resources available")
+    told: list[str] = []
+    bus = RefusingBus(full, no_disk, TimeoutError(), nats.errors.ConnectionClosedError())
+    await Publisher(cast("JetStreamContext", bus), 10_000, waiting=told.append).publish("records.live.3", b"", "id")
+    assert told == ["stream full", "bus refuses", "bus away", "bus away"]
+    said, over = caplog.messages
+    assert said.startswith("publishing: waiting for 0 s: JetStream does not take records.live.3: ")
+    assert "insufficient storage" in said
+    assert over.startswith("publishing: goes on after ")
+
+
+async def test_what_is_refused_for_good_is_a_defect_of_ours() -> None:
+    bus = RefusingBus(APIError(code=400, err_code=10060, description="expected stream does not match"))
+    with pytest.raises(InvariantError):
+        await Publisher(cast("JetStreamContext", bus), 10_000).publish("records.live.3", b"", "id")

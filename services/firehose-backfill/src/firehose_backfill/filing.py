@@ -8,6 +8,7 @@ request's place in the stream is left in its lane: repo-backfill acknowledges a 
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,16 +18,18 @@ from nats.js.errors import APIError, NotFoundError
 from pydantic import ValidationError
 
 from headwater.backoff import backoff_seconds
-from headwater.bus.jobs import BackfillRequest, new_job_id
+from headwater.bus.jobs import BackfillRequest, system_request
 from headwater.bus.requests_waiting import requests_waiting
 from headwater.bus.streams import STREAM_REQUESTS, subject_is_taken
 from headwater.bus.subjects import REQUESTS, RequestLane, request_subject
-from headwater.clock import DAY_US, now_us
+from headwater.clock import now_us
 from headwater.errors import InvariantError
+from headwater.long_wait import LongWait
+
+log = logging.getLogger("firehose_backfill.filing")
 
 _PUBLISH_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 1.0
-_MAX_DAYS: Final = 3650
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +57,15 @@ class Filing:
         self._js = js
 
     async def file(self, did: str, scope: Scope) -> int:
-        """Ask for a repo; the place in the stream of the request that counts, ours or one that was there."""
+        """Ask for a repo; the place in the stream of the request that counts, ours or one that was there.
+
+        Waits for the end of one that was there and brings less, which the log says when it is long in coming.
+        """
         tries = 0
+        wait = LongWait(log, f"asking for {did}")
         while True:
             try:
-                request = _request(did, scope)
+                request = system_request(scope.lane, did, scope.cutoff_us, now_us(), scope.since_us)
                 ack = await self._js.publish(
                     request_subject(scope.lane, did),
                     request.model_dump_json().encode(),
@@ -73,8 +80,10 @@ class Filing:
                 if found is not None:
                     return found
                 tries += 1
+                wait.because("an older request for less of it has not ended")
                 await asyncio.sleep(backoff_seconds(tries, base=0.2, cap=_LOOK_SECONDS))
             else:
+                wait.over()
                 return ack.seq
 
     async def _there(self, did: str, scope: Scope) -> int | None:
@@ -100,21 +109,6 @@ class Filing:
         except NotFoundError:
             return True
         return (oldest.seq or 0) > seq
-
-
-def _request(did: str, scope: Scope) -> BackfillRequest:
-    now = now_us()
-    days = 0 if scope.cutoff_us is None else min(_MAX_DAYS, max(1, -(-(scope.since_us - scope.cutoff_us) // DAY_US)))
-    return BackfillRequest(
-        job_id=new_job_id(now),
-        did=did,
-        lane=scope.lane,
-        days=days,
-        cutoff_us=scope.cutoff_us,
-        requested_at_us=now,
-        requested_by="system",
-        actor=did,
-    )
 
 
 BUS_AWAY: Final = (nats.errors.Error, OSError)

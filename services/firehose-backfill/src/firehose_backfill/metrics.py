@@ -60,7 +60,8 @@ PUBLISH_SECONDS = Histogram(
 )
 PUBLISH_WAITS = Counter(
     f"{_PREFIX}_publish_waits_total",
-    "Publishes that had to be repeated. 'stream full': the indexer is the bottleneck; 'bus away': NATS was gone.",
+    "Publishes that had to be repeated. 'stream full': the indexer is the bottleneck; 'bus away': NATS was gone;"
+    " 'bus refuses': JetStream lacks a disk or a leader.",
     ["cause"],
 )
 BATCH_EVENTS = Histogram(

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from firehose_backfill.relay_url import relay_origins
 from firehose_backfill.selection import Selection, split_list
+from headwater.bus.jobs import MAX_DAYS
 from headwater.settings import NetworkSettings, RecordSettings, ServiceSettings
 
 
@@ -26,7 +27,7 @@ class FirehoseSettings(ServiceSettings, NetworkSettings, RecordSettings):
     headwater_crawl_waiting: int = Field(
         2_000, ge=1, description="repos of the history that may wait for repo-backfill; above, the crawl waits"
     )
-    backfill_days: int = Field(0, ge=-1, le=3650, description="days of everybody's history; 0 is off, -1 is all")
+    backfill_days: int = Field(0, ge=-1, le=MAX_DAYS, description="days of everybody's history; 0 is off, -1 is all")
 
     @field_validator("relay_urls")
     @classmethod

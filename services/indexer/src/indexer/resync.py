@@ -19,11 +19,11 @@ from nats.js.errors import APIError
 
 from headwater.bus.firehose import FirehosePlan, PieceState
 from headwater.bus.firehose_store import FirehoseStore
-from headwater.bus.jobs import BackfillRequest, new_job_id
+from headwater.bus.jobs import BackfillRequest, system_request
 from headwater.bus.requests_waiting import requests_waiting
 from headwater.bus.streams import STREAM_REPLAY, STREAM_REQUESTS, subject_is_taken
 from headwater.bus.subjects import RequestLane, request_subject
-from headwater.clock import DAY_US, now_us
+from headwater.clock import now_us
 from headwater.errors import TransientError
 from indexer import metrics
 from indexer.database import Database, translated
@@ -38,7 +38,6 @@ MOST_WAITING: Final = 3_000
 _AT_ONCE: Final = 200
 _SECONDS_BETWEEN = 2.0
 _AGAIN_US = 10_000_000
-_MAX_DAYS = 3650
 _SECONDS_BETWEEN_COUNTS = 30.0
 _UNFINISHED = (PieceState.WAITING, PieceState.RUNNING, PieceState.PAUSED)
 
@@ -95,7 +94,7 @@ class Resyncs:
         if cutoff_us is not None and plan is not None and plan.days:
             # The crawl may have met the account while it was not active, and a deleted one begins anew.
             cutoff_us = None if plan.cutoff_us is None else min(cutoff_us, plan.cutoff_us)
-        request = resync_request(row["did"], cutoff_us, now)
+        request = system_request(RequestLane.RESYNC, row["did"], cutoff_us, now)
         subject = request_subject(request.lane, request.did)
         try:
             await self._js.publish(
@@ -143,7 +142,9 @@ async def ask_anew(js: JetStreamContext, did: str, cutoff_us: int | None) -> Bac
 
     ``cutoff_us``: from when on the table is to hold it, in microseconds since 1970, None for all time.
     """
-    request = resync_request(did, cutoff_us, now_us()).model_copy(update={"requested_by": "operator", "anew": True})
+    request = system_request(RequestLane.RESYNC, did, cutoff_us, now_us()).model_copy(
+        update={"requested_by": "operator", "anew": True}
+    )
     subject, payload = request_subject(request.lane, did), request.model_dump_json().encode()
     try:
         await js.publish(subject, payload, stream=STREAM_REQUESTS, headers={"Nats-Msg-Id": request.job_id})
@@ -152,18 +153,3 @@ async def ask_anew(js: JetStreamContext, did: str, cutoff_us: int | None) -> Bac
             return None
         raise
     return request
-
-
-def resync_request(did: str, cutoff_us: int | None, now: int) -> BackfillRequest:
-    """A request for a repo as the system makes it. ``cutoff_us`` and ``now`` in microseconds since 1970."""
-    days = 0 if cutoff_us is None else min(_MAX_DAYS, max(1, -((cutoff_us - now) // DAY_US)))
-    return BackfillRequest(
-        job_id=new_job_id(now),
-        did=did,
-        lane=RequestLane.RESYNC,
-        days=days,
-        cutoff_us=cutoff_us,
-        requested_at_us=now,
-        requested_by="system",
-        actor=did,
-    )

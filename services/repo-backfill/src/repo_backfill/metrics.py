@@ -39,7 +39,8 @@ RECORDS_REJECTED = Counter(
 )
 PUBLISH_WAITS = Counter(
     f"{_PREFIX}_publish_waits_total",
-    "Publishes that had to be repeated. 'stream full': the indexer is the bottleneck; 'bus away': NATS was gone.",
+    "Publishes that had to be repeated. 'stream full': the indexer is the bottleneck; 'bus away': NATS was gone;"
+    " 'bus refuses': JetStream lacks a disk or a leader.",
     ["cause"],
 )
 CAR_MEMORY_BYTES = Gauge(

@@ -14,8 +14,11 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from headwater.bus.subjects import RequestLane, did_token
+from headwater.clock import DAY_US
 from headwater.errors import Reason
 
+MAX_DAYS: Final = 3650
+"""Of history that may be asked for, but for all of it."""
 MAX_COLLECTIONS: Final = 100
 """A job says of so many collections how many records it has brought; an account may have invented thousands."""
 
@@ -52,7 +55,7 @@ class BackfillRequest(_Part):
     job_id: str
     did: str
     lane: RequestLane = RequestLane.USER
-    days: int = Field(ge=0, le=3650)
+    days: int = Field(ge=0, le=MAX_DAYS)
     cutoff_us: int | None
     requested_at_us: int
     requested_by: Literal["user", "operator", "system"]
@@ -164,6 +167,27 @@ class JobStatus(BaseModel):
     reason: Reason | None
     detail: str | None
     next_try_at_us: int | None
+
+
+def system_request(
+    lane: RequestLane, did: str, cutoff_us: int | None, now_us: int, since_us: int | None = None
+) -> BackfillRequest:
+    """A request for a repo as the system makes it; its days count back from ``since_us``, or from now.
+
+    Times in microseconds since 1970.
+    """
+    since = now_us if since_us is None else since_us
+    days = 0 if cutoff_us is None else min(MAX_DAYS, max(1, -((cutoff_us - since) // DAY_US)))
+    return BackfillRequest(
+        job_id=new_job_id(now_us),
+        did=did,
+        lane=lane,
+        days=days,
+        cutoff_us=cutoff_us,
+        requested_at_us=now_us,
+        requested_by="system",
+        actor=did,
+    )
 
 
 def new_job_id(now_us: int) -> str:

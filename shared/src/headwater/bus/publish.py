@@ -7,6 +7,7 @@ the message id makes JetStream take the message once, and what the indexer does 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -18,6 +19,9 @@ from headwater.backoff import backoff_seconds
 from headwater.bus.streams import stream_is_full
 from headwater.cancelling import Group
 from headwater.errors import InvariantError
+from headwater.long_wait import LongWait
+
+log = logging.getLogger("headwater.publish")
 
 _ACK_SECONDS = 10.0
 _RETRY_CAP = 2.0
@@ -49,7 +53,8 @@ class ByteWindow:
 class Publisher:
     """Publishes for everybody in the process. ``max_payload`` is the server's, in bytes.
 
-    ``waiting`` hears why a message has to be published again, each time: ``stream full`` or ``bus away``.
+    ``waiting`` hears why a message has to be published again, each time: ``stream full``, ``bus away`` or, where
+    JetStream answers that it cannot, ``bus refuses``. When none was taken for long, the log says so.
     """
 
     def __init__(
@@ -63,6 +68,7 @@ class Publisher:
         self._js = js
         self._window = window or ByteWindow()
         self._waiting = waiting
+        self._long = LongWait(log, "publishing")
         self.max_payload = max_payload
 
     async def publish(
@@ -76,17 +82,24 @@ class Publisher:
                 await self._js.publish(subject, payload, timeout=_ACK_SECONDS, headers=dict(fields))
             except nats.js.errors.APIError as error:
                 if stream_is_full(error):
-                    self._waiting("stream full")
+                    self._must_wait("stream full", f"the stream of {subject} is full")
                 elif error.code is None or error.code < 500:
                     raise InvariantError(f"{subject} refused: {error}") from error
+                else:
+                    self._must_wait("bus refuses", f"JetStream does not take {subject}: {error}")
             except nats.errors.MaxPayloadError as error:
                 raise InvariantError(f"a message of {len(payload)} bytes is too large for the server") from error
-            except (nats.errors.Error, OSError):
-                self._waiting("bus away")
+            except (nats.errors.Error, OSError) as error:
+                self._must_wait("bus away", f"NATS does not answer ({type(error).__name__})")
             else:
+                self._long.over()
                 return
             tries += 1
             await asyncio.sleep(backoff_seconds(tries, base=0.05, cap=_RETRY_CAP))
+
+    def _must_wait(self, cause: str, why: str) -> None:
+        self._waiting(cause)
+        self._long.because(why)
 
     @asynccontextmanager
     async def stream(self) -> AsyncIterator[BatchStream]:

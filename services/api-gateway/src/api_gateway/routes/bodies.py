@@ -8,10 +8,12 @@ from typing import Annotated, Any, Literal
 from fastapi import Path
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from headwater.bus.jobs import JobStatus
+from headwater.bus.jobs import MAX_DAYS, JobStatus
 from headwater.syntax import is_nsid
 
-Days = Annotated[int, Field(strict=True, ge=0, le=3650, description="how many days back; 0 is all time", examples=[30])]
+Days = Annotated[
+    int, Field(strict=True, ge=0, le=MAX_DAYS, description="how many days back; 0 is all time", examples=[30])
+]
 JobId = Annotated[str, Path(description="the id from the 202", examples=["0006512bd5c1a0a1b2c3d4e5f6"])]
 
 
@@ -98,7 +100,9 @@ class FirehoseBackfill(BaseModel):
 
     days: Annotated[
         int,
-        Field(strict=True, ge=-1, le=3650, description="how many days back; -1 is everything, 0 none", examples=[30]),
+        Field(
+            strict=True, ge=-1, le=MAX_DAYS, description="how many days back; -1 is everything, 0 none", examples=[30]
+        ),
     ]
 
 

@@ -16,7 +16,7 @@ from api_gateway.problems import Problem, documented
 from api_gateway.queue import waiting
 from api_gateway.routes.admin import accept
 from api_gateway.routes.bodies import Accepted
-from headwater.bus.jobs import BackfillRequest, new_job_id
+from headwater.bus.jobs import MAX_DAYS, BackfillRequest, new_job_id
 from headwater.bus.subjects import RequestLane
 from headwater.clock import now_us
 from headwater.keys import parse_did_key
@@ -46,7 +46,7 @@ async def import_car(
     gateway: GatewayDep,
     did: Annotated[str, Query(description="whose repo it is", examples=["did:plc:ewvi7nxzyoun6zhxrhs64oiz"])],
     did_key: Annotated[str | None, Query(description="verify against this did:key, not the account's")] = None,
-    days: Annotated[int, Query(ge=0, le=3650, description="how many days back; 0 is all time")] = 0,
+    days: Annotated[int, Query(ge=0, le=MAX_DAYS, description="how many days back; 0 is all time")] = 0,
 ) -> Accepted:
     """Import a CAR: the request's body. It is verified like one from a PDS. 409 names the job that runs already."""
     parse_did(did)

@@ -26,13 +26,12 @@ from api_gateway.requests import ask_for_backfill
 from api_gateway.routes.forms import form_of
 from api_gateway.routes.login import login_page
 from api_gateway.routes.user import no_such_job
-from headwater.bus.jobs import JobStatus
+from headwater.bus.jobs import MAX_DAYS, JobStatus
 from headwater.clock import now_us
 
 router = APIRouter(include_in_schema=False)
 
 CHOICES: Final = ((7, "7 days"), (30, "30 days"), (365, "1 year"), (0, "All time"))
-_MAX_DAYS: Final = 3650
 _HISTORY: Final = 20
 _SOON_MS: Final = 1_000
 """The page does not wait longer for a count of many records; its card asks again by itself."""
@@ -118,8 +117,8 @@ def days_of(form: dict[str, str]) -> int:
     """The days that a form asks for, 0 for all time. Raises Problem 422."""
     said = form.get("days", "")
     text = form.get("other", "") if said == "other" else said
-    if not (text.isascii() and text.isdigit() and len(text) <= len(str(_MAX_DAYS)) and int(text) <= _MAX_DAYS):
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_input", f"days go from 0 to {_MAX_DAYS}")
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(MAX_DAYS)) and int(text) <= MAX_DAYS):
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_input", f"days go from 0 to {MAX_DAYS}")
     if said == "other" and int(text) == 0:
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_input", "enter at least one day")
     return int(text)
