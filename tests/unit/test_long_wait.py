@@ -57,3 +57,12 @@ def test_whoever_gets_on_now_and_then_does_not_wait(
         wait.because("stream full")
         wait.over()
     assert caplog.messages == []
+
+
+def test_a_wait_that_was_given_up_is_not_counted_on(
+    wait: LongWait, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    wait.because("stream full")
+    clock.now += 3600.0
+    wait.because("stream full")
+    assert caplog.messages == []
