@@ -25,6 +25,7 @@ from headwater.bus.pull import Pull
 from headwater.bus.streams import ACK_WAIT_SECONDS
 from headwater.cancelling import Group
 from headwater.errors import InvalidInputError, TransientError
+from headwater.long_wait import LongWait
 from indexer import metrics
 from indexer.dead_letters import DeadLetters
 from indexer.linger import Waiting, linger
@@ -126,6 +127,7 @@ class Lane(Generic[M]):
         self._bytes = 0
         self._arrived = asyncio.Event()
         self._to_settle = asyncio.Event()
+        self._no_messages = LongWait(log, f"{config.name}: messages")
         self._has_room = asyncio.Event()
         self._has_room.set()
 
@@ -151,11 +153,13 @@ class Lane(Generic[M]):
                 await self._has_room.wait()
                 try:
                     await pull.ask(_ASKED_AT_ONCE)
-                    attempt = 0
                 except nats.errors.Error as error:
                     attempt += 1
-                    log.warning("%s: no messages: %s", consumer, error)
-                    await asyncio.sleep(backoff_seconds(attempt, cap=5.0))
+                    self._no_messages.because(f"{consumer}: {error}")
+                    await asyncio.sleep(backoff_seconds(attempt, base=0.1, cap=5.0))
+                else:
+                    attempt = 0
+                    self._no_messages.over()
 
     def _on(self, msg: Msg, partition: int) -> None:
         try:

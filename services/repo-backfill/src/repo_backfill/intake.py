@@ -25,6 +25,7 @@ from headwater.bus.streams import REQUEST_ACK_WAIT_SECONDS, STREAM_REQUESTS, req
 from headwater.bus.subjects import RequestLane, request_subject
 from headwater.cancelling import cancel_and_wait
 from headwater.errors import Reason
+from headwater.long_wait import LongWait
 from headwater.service import Tasks
 from repo_backfill import metrics
 from repo_backfill.job import Job
@@ -88,6 +89,7 @@ class Intake:
 
     async def _pull(self, lane: RequestLane) -> None:
         places = max(1, int(self._places * _SHARE[lane]))
+        wait = LongWait(log, f"requests of lane {lane.value}")
         async with Pull(self._client, STREAM_REQUESTS, request_consumer(lane), self._begin) as pull:
             while True:
                 async with self._room:
@@ -95,8 +97,10 @@ class Intake:
                 try:
                     await pull.ask(min(_ASKED_AT_ONCE, places - len(self._held)))
                 except (nats.errors.Error, OSError) as error:
-                    log.debug("no requests: %s", error)
+                    wait.because(f"NATS: {error}")
                     await asyncio.sleep(_LOOK_SECONDS)
+                else:
+                    wait.over()
 
     def _begin(self, message: Msg) -> None:
         """Hold a request and start its job. One that comes while paused, for a pull from before, goes back."""
