@@ -224,16 +224,29 @@ async def test_cancel_asks_the_gateway(gateway: Part) -> None:
     assert await run(gateway, "cancel", "job1") == (1, "", "headwater: it is done (HTTP 409)\n")
 
 
-async def test_import_hands_the_file_in(gateway: Part) -> None:
+def exported(gateway: Part) -> tuple[str, Path]:
+    """A CAR on disk: whose it is, and where."""
     car = gateway.home / "repo.car"
     with World(1) as world:
         account = world.add_account()
         account.post("hello")
         car.write_bytes(account.car_bytes())
+    return account.did, car
+
+
+async def test_import_hands_the_file_in(gateway: Part) -> None:
+    did, car = exported(gateway)
     code, _, _ = await run(gateway, "import", str(car), "--did-key", "did:key:zQ3abc", "--days", "7")
     assert code == 0
-    query = {"did": account.did, "days": "7", "did_key": "did:key:zQ3abc"}
+    query = {"did": did, "days": "7", "did_key": "did:key:zQ3abc"}
     assert gateway.asked == [("/api/admin/import", query, car.read_bytes())]
+
+
+async def test_import_does_not_take_the_end_of_another_job_for_its_own(gateway: Part) -> None:
+    did, car = exported(gateway)
+    gateway.accept = (409, {"title": "Conflict", "detail": "one is running", "job_id": "job1"})
+    said = f"headwater: not imported: job job1 of {did} runs; import it when that has ended\n"
+    assert await run(gateway, "import", str(car)) == (1, "", said)
 
 
 async def test_status_is_a_table_or_json(gateway: Part) -> None:

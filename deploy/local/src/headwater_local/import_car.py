@@ -9,16 +9,25 @@ from headwater.commit import parse_commit
 from headwater.errors import InvalidInputError
 from headwater_local.errors import StackError
 from headwater_local.follow import request_and_follow
+from headwater_local.gateway import Accepted, Gateway
 from headwater_local.settings import RunnerSettings
 
 
 def import_file(settings: RunnerSettings, car: Path, did_key: str | None, days: int, *, as_json: bool) -> int:
     """Hand the repo in ``car`` to the gateway and follow the job. Returns the exit code.
 
-    Raises StackError when the file cannot be read or holds no repo.
+    Raises StackError when the file cannot be read or holds no repo, and when the account has a job: that one's end
+    would say nothing of the file.
     """
     did = did_of_repo(car)
-    return request_and_follow(settings, lambda gateway: gateway.import_car(car, did, did_key, days), as_json=as_json)
+
+    async def hand_in(gateway: Gateway) -> Accepted:
+        accepted = await gateway.import_car(car, did, did_key, days)
+        if accepted.already_running:
+            raise StackError(f"not imported: job {accepted.job_id} of {did} runs; import it when that has ended")
+        return accepted
+
+    return request_and_follow(settings, hand_in, as_json=as_json)
 
 
 def did_of_repo(car: Path) -> str:
