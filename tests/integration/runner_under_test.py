@@ -39,6 +39,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 print("stand-in", __spec__.parent, os.environ["WORKER_ID"], "of", os.environ["WORKER_COUNT"], flush=True)
+print("uses", os.environ["NATS_URL"], "and", os.environ["DATABASE_URL"], flush=True)
 port = int(os.environ.get("HEALTH_PORT") or os.environ["GATEWAY_PORT"])
 http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
 """

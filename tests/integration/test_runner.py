@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from headwater_local.stack_file import read_stack
 from integration.runner_under_test import PATIENCE_SECONDS, Runner, command, query, retried, running
 from servers import scratch_directory
 
+# Nobody is there: the stand-ins ask no server.
+ELSEWHERE = {"NATS_URL": "nats://127.0.0.1:1", "DATABASE_URL": "postgresql://somebody@127.0.0.1:1/else"}
 POSTGRES_AWAY = (OSError, asyncpg.PostgresError)
 
 
@@ -69,6 +72,27 @@ def test_all_start_and_stop_and_the_next_start_finds_the_data(directory: Path) -
         )
         assert (said.returncode, said.stdout) == (0, "42\n"), "what it says to type works as it stands"
         assert runner.stop(signal.SIGINT) == 0
+
+
+def test_servers_of_ones_own_are_used_instead(directory: Path) -> None:
+    with running(directory, **ELSEWHERE) as runner:
+        stack = runner.wait_ready()
+        assert set(stack.processes) == {"indexer.0", "repo-backfill.0", "firehose-backfill.0", "api-gateway.0"}
+        assert (stack.nats_url, stack.database_url) == (ELSEWHERE["NATS_URL"], ELSEWHERE["DATABASE_URL"])
+        assert runner.output.count(f"uses {stack.nats_url} and {stack.database_url}") == len(stack.processes)
+        assert runner.stop() == 0
+        assert not {"postgres", "nats"} & {path.name for path in runner.home.iterdir()}
+
+
+def test_it_says_which_port_it_takes_where_the_wanted_one_is_taken(directory: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        wanted = other.getsockname()[1]
+        with running(directory, GATEWAY_PORT=str(wanted), **ELSEWHERE) as runner:
+            gateway = runner.wait_ready().gateway_url
+            assert gateway != f"http://127.0.0.1:{wanted}"
+            assert f"port {wanted} is taken; gateway takes {gateway.rpartition(':')[2]}" in runner.output
+            runner.wait_for(lambda: f"Headwater is ready: {gateway}" in runner.output or None)
+            assert runner.stop() == 0
 
 
 def test_what_is_killed_comes_back(directory: Path) -> None:
