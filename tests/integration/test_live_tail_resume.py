@@ -7,6 +7,8 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import pytest
+
 from firehose_backfill.live import LiveTail
 from firehose_rig import Bus, bus, connected, following, revs, settings_for
 from headwater.bus.firehose import GapKind
@@ -133,6 +135,29 @@ async def test_a_worker_that_comes_late_begins_where_the_others_began(nats_url: 
                     await have(there, person, posts[person.did])
         async with following(settings[1]):
             for person in others:
+                await have(there, person, posts[person.did])
+        assert await there.gaps() == []
+
+
+@pytest.mark.parametrize("alone_before", [True, False])
+async def test_what_a_worker_that_never_came_left_undone_is_done_in_the_next_layout(
+    nats_url: str, alone_before: bool
+) -> None:
+    async with World(seed=44) as world, bus(nats_url) as there:
+        people = [begun_before(world) for _ in range(6)]
+        one = settings_for(nats_url, world.plc.url, world.relay.url)
+        first_of_two = settings_for(nats_url, world.plc.url, world.relay.url, worker_id=0, worker_count=2)
+        if alone_before:
+            async with following(one):
+                await have(there, people[0], [post(people[0], "before")])
+        own = [person for person in people if partition(person.did) % 2 == 0]
+        assert 0 < len(own) < len(people)
+        async with following(first_of_two):
+            posts = {person.did: [post(person, "while worker 1 of 2 does not come")] for person in people}
+            for person in own:
+                await have(there, person, posts[person.did])
+        async with following(one):
+            for person in people:
                 await have(there, person, posts[person.did])
         assert await there.gaps() == []
 

@@ -34,6 +34,11 @@ def _saved(*cursors: tuple[int, int, int, int], relay: str = RELAY) -> dict[Curs
         # A worker that never saved left its part to the layout before.
         ([(1, 0, 100, 1), (2, 0, 300, 9)], 4, 3, 100),
         ([(1, 0, 100, 1), (2, 0, 300, 9), (2, 1, 290, 9)], 4, 3, 290),
+        # Also where the layout before is its own, of which no other worker's part is its.
+        ([(1, 0, 100, 1), (2, 0, 300, 9)], 1, 0, 100),
+        ([(2, 0, 90, 2), (2, 1, 100, 2), (3, 0, 300, 9), (3, 2, 310, 9)], 2, 1, 100),
+        # Where there is none before, nobody knows from here what it never did.
+        ([(2, 0, 300, 9)], 1, 0, None),
         # Where the other workers of its own layout are says nothing of its own partitions.
         ([(2, 0, 210, 6)], 2, 1, None),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import Final
 
 import nats.errors
@@ -41,17 +42,15 @@ class CursorStore:
         return found
 
     async def began(self, worker_count: int, at_us: int) -> int:
-        """When the first worker of a layout began to follow, before any cursor was saved (microseconds since 1970):
+        """When the first worker of any layout began to follow, before any cursor was saved (microseconds since 1970):
         ``at_us`` when that is now. Raises nats errors, and InvariantError."""
-        key = f"{BEGAN}.{worker_count}"
-        try:
-            await self._bucket.create(key, str(at_us).encode())
-        except KeyWrongLastSequenceError:
-            value = (await self._bucket.get(key)).value or b""
+        with suppress(KeyWrongLastSequenceError):
+            await self._bucket.create(f"{BEGAN}.{worker_count}", str(at_us).encode())
+        moments = await entries(self._bucket, f"{BEGAN}.*")
+        for text, value in moments:
             if not value.isdigit():
-                raise InvariantError(f"{key} is no time") from None
-            return int(value)
-        return at_us
+                raise InvariantError(f"{text} is no time")
+        return min(int(value) for _, value in moments)
 
     async def save(self, key: CursorKey, watermark: LowWatermark) -> bool:
         """Save up to where all is safe, if that has moved; whether the bus took it (it can be away)."""

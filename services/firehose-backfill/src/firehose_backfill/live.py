@@ -105,7 +105,8 @@ class LiveTail:
     async def _where_to_begin(self) -> Start | None:
         """Up to where all that is this worker's was seen; None at the very first start.
 
-        When the workers began is noted before anything is read: who dies before the first cursor begins there again.
+        When the workers began is noted before anything is read: who dies before the first cursor begins there again,
+        and so does whoever takes over from one that never saved a cursor.
         """
         found = start(await self._cursors.all(), self._worker_count, self._worker_id)
         if found is not None:

@@ -27,29 +27,29 @@ _Saved = tuple[CursorKey, Cursor]
 
 
 def start(saved: Mapping[CursorKey, Cursor], worker_count: int, worker_id: int) -> Start | None:
-    """From where worker ``worker_id`` of ``worker_count`` goes on; None when nobody has done its work before.
+    """From where worker ``worker_id`` of ``worker_count`` goes on; None when it is not known
+    that its work was done before.
 
     Its own cursor counts, the one at the relay that it followed last, unless the workers ran in another layout since.
     Partitions have other owners then, so the worker begins at the least cursor of that layout; where not all workers of
-    that layout have saved one, what they had to do is left to an older layout's, and so on. Cursors of different relays
+    that layout have saved one, what they had to do is left to an older layout's, and so on back to its own cursor.
+    Where even that leaves something to nobody, only when the workers began is known (None). Cursors of different relays
     have only their times in common.
     """
     own = [one for one in saved.items() if (one[0].worker_count, one[0].worker_id) == (worker_count, worker_id)]
     others = [one for one in saved.items() if one[0].worker_count != worker_count]
     mine = max(own, key=_saved_at, default=None)
-    if mine is not None and all(_saved_at(mine) >= _saved_at(one) for one in others):
-        return _least([mine])
     reached: list[_Saved] = []
     for count, cursors in _layouts(others):
+        if mine is not None and _saved_at(mine) >= max(map(_saved_at, cursors)):
+            break
         reached += cursors
         if len(cursors) == count:
-            break
-    return _least(reached)
+            return _least(reached)
+    return None if mine is None else _least([*reached, mine])
 
 
-def _least(reached: list[_Saved]) -> Start | None:
-    if not reached:
-        return None
+def _least(reached: list[_Saved]) -> Start:
     relay = max(reached, key=_saved_at)[0].relay
     # An event's time is a host's word: nobody has seen anything later than the moment at which he noted it.
     seen_us = min(min(cursor.at_us, cursor.saved_at_us) for _, cursor in reached)
