@@ -190,7 +190,16 @@ async def test_an_overtaken_lookup_does_not_replace_what_a_refresh_found(
     assert (await resolver.resolve_did(ALICE)).handle == "new.example.com"
 
 
-@pytest.mark.parametrize("status", [400, 403, 404])
+@pytest.mark.parametrize("status", [401, 403, 302, 503])
+async def test_a_directory_that_turns_us_away_says_nothing_of_a_did(
+    resolver: IdentityResolver, internet: Internet, status: int
+) -> None:
+    internet.says(f"/plc/{ALICE}", {"message": "no"}, status=status)
+    with pytest.raises(TransientError):
+        await resolver.resolve_did(ALICE)
+
+
+@pytest.mark.parametrize("status", [400, 404])
 async def test_unknown_dids(resolver: IdentityResolver, internet: Internet, status: int) -> None:
     internet.says(f"/plc/{ALICE}", {"message": "no"}, status=status)
     assert await refusal(resolver.resolve_did(ALICE)) is Reason.UNRESOLVABLE

@@ -19,6 +19,8 @@ from headwater.identity_cache import IdentityCache
 
 _MAX_DOCUMENT = 256 * 1024
 _CACHE_BYTES = 32 * 1024 * 1024
+# With these the directory speaks of the DID: found, malformed, unknown. With others, 403 say, it turns us away.
+_OF_THE_DID = frozenset({200, 400, 404})
 
 
 class IdentityResolver:
@@ -126,6 +128,8 @@ class IdentityResolver:
             raise TransientError(f"PLC directory: {error}") from error
         if answer.status == 410:
             raise InvalidInputError(Reason.ACCOUNT_DELETED, f"{did} is tombstoned")
+        if answer.status not in _OF_THE_DID:
+            raise TransientError(f"PLC directory: status {answer.status}")
         return _parse_answer(did, answer)
 
     async def _from_host(self, did: str) -> Identity:
