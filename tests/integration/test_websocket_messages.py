@@ -78,13 +78,14 @@ async def test_the_end_of_a_connection() -> None:
 
 async def test_whoever_answers_may_be_silent() -> None:
     async def send(socket: web.WebSocketResponse) -> None:
-        for _ in range(3):
+        for _ in range(2):
             assert (await socket.receive()).type is web.WSMsgType.PING
             await socket.pong()
         await socket.send_bytes(b"late")
         await socket.receive()
 
-    async with messages(send, idle_timeout=0.5, autoping=False) as stream:
+    # As long as a busy machine may stand still without the answer's being late.
+    async with messages(send, idle_timeout=2.0, autoping=False) as stream:
         assert await stream.receive() == b"late"
 
 
