@@ -198,3 +198,24 @@ def test_fold_says_why_and_when() -> None:
         IndexPart(state=IndexState.FAILED, reason=Reason.ACCOUNT_DELETED),
     )
     assert (by_indexer.state, by_indexer.reason) == (JobState.FAILED, Reason.ACCOUNT_DELETED)
+
+
+@pytest.mark.parametrize(
+    ("fetch", "index", "at"),
+    [
+        (FetchState.PUBLISHED, IndexState.DONE, 300),
+        (FetchState.FETCHING, IndexState.DONE, 300),
+        (FetchState.PUBLISHED, IndexState.FAILED, 300),
+        (FetchState.FAILED, IndexState.INDEXING, 400),
+    ],
+)
+def test_what_is_written_after_the_end_does_not_move_it(fetch: FetchState, index: IndexState, at: int) -> None:
+    """A worker that has not heard of a job's end in time writes that all is published."""
+    job = fold(REQUEST, None, FetchPart(state=fetch, updated_at_us=400), IndexPart(state=index, updated_at_us=300))
+    assert job.state.final
+    assert (job.finished_at_us, job.updated_at_us) == (at, at)
+
+
+def test_an_end_that_is_told_twice_is_the_first() -> None:
+    failed = FetchPart(state=FetchState.FAILED, updated_at_us=200)
+    assert fold(REQUEST, None, failed, IndexPart(state=IndexState.FAILED, updated_at_us=300)).finished_at_us == 200

@@ -216,10 +216,7 @@ def fold(
     if _is_outdated(index, fetch):
         index = None
     state = state_of(cancel is not None, fetch, index)
-    updated = [request.requested_at_us]
-    updated += [part.updated_at_us for part in (fetch, index) if part is not None]
-    if cancel is not None:
-        updated.append(cancel.requested_at_us)
+    updated_at_us = _updated_at_us(request, cancel, fetch, index)
     brought = index if index is not None and index.state is IndexState.DONE else fetch
     ended = index if index is not None and state is not JobState.INDEXING and index.reason else fetch
     waits = fetch is not None and fetch.state is FetchState.WAITING
@@ -236,8 +233,8 @@ def fold(
         cancel_requested=cancel is not None,
         requested_at_us=request.requested_at_us,
         started_at_us=fetch.started_at_us if fetch else None,
-        updated_at_us=max(updated),
-        finished_at_us=max(updated) if state.final else None,
+        updated_at_us=updated_at_us,
+        finished_at_us=updated_at_us if state.final else None,
         pds=fetch.pds if fetch else None,
         rev=brought.rev if brought else None,
         bytes_fetched=fetch.bytes_fetched if fetch else 0,
@@ -268,6 +265,23 @@ _OF_FETCH = {
     FetchState.FAILED: JobState.FAILED,
     FetchState.CANCELLED: JobState.CANCELLED,
 }
+
+
+_GIVEN_UP = (FetchState.FAILED, FetchState.CANCELLED)
+
+
+def _updated_at_us(
+    request: BackfillRequest, cancel: CancelPart | None, fetch: FetchPart | None, index: IndexPart | None
+) -> int:
+    """When the job ended, or else changed. What is written after the end, by a worker that has not heard of it yet,
+    changes nothing that people see."""
+    ends = [index.updated_at_us] if index is not None and index.state in _OF_INDEX else []
+    ends += [fetch.updated_at_us] if fetch is not None and fetch.state in _GIVEN_UP else []
+    if ends:
+        return max(request.requested_at_us, min(ends))
+    updated = [part.updated_at_us for part in (fetch, index) if part is not None]
+    asked = [request.requested_at_us] if cancel is None else [request.requested_at_us, cancel.requested_at_us]
+    return max(asked + updated)
 
 
 def _is_outdated(index: IndexPart | None, fetch: FetchPart | None) -> bool:
