@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from backfill_rig import running, settings_for
 from firehose_backfill import statuses
+from firehose_backfill.table import Table
 from headwater.bus.firehose import (
     CrawlProgress,
     FirehosePlan,
@@ -22,7 +23,7 @@ from headwater.bus.firehose import (
     new_plan,
 )
 from headwater.bus.messages import LiveAccount, LiveEvent, decode_live
-from headwater.bus.queries import RepoState
+from headwater.bus.queries import RepoState, Standings
 from headwater.bus.streams import STREAM_LIVE
 from headwater.bus.subjects import RequestLane
 from headwater.clock import DAY_US, now_us
@@ -238,6 +239,28 @@ async def _replay_says(history: HistoryRig, detail: str) -> bool:
 async def _crawl_says(history: HistoryRig, beginning: str) -> bool:
     crawl = await history.store.crawl()
     return crawl is not None and (crawl.detail or "").startswith(beginning)
+
+
+async def test_no_host_is_left_out_because_the_indexer_was_away(
+    history: HistoryRig, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await history.live_tail_began()
+    hidden, standings, away = world.accounts[5].did, Table.standings, list[str]()
+
+    async def away_at_first(table: Table, dids: Sequence[str]) -> Standings:
+        if hidden in dids and not away:
+            away.append(hidden)
+            raise TransientError("no indexer answers")
+        return await standings(table, dids)
+
+    monkeypatch.setattr(Table, "standings", away_at_first)
+    plan_id = await ask(history, -1)
+    async with history.working():
+        await until(lambda: _all_filed(history, plan_id))
+    assert (await history.filed()).keys() == dids(*world.accounts)
+    crawl = await crawl_of(history, plan_id)
+    assert crawl is not None
+    assert crawl.hosts_failed == 0
 
 
 async def test_no_crawl_is_needed_where_the_window_reaches_the_cutoff(history: HistoryRig) -> None:

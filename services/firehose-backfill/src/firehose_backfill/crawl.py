@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -142,26 +142,27 @@ class Crawl:
 
     async def _crawl_host(self, host: ListedHost, places: asyncio.Semaphore) -> None:
         async with places:
-            if host.banned:
-                self._note(hosts_done=self.progress.hosts_done + 1)
-                return
-            try:
-                await self._list_host(host)
-            except (TransientError, InvalidInputError) as error:
-                metrics.HOSTS_FAILED.inc()
-                log.warning("%s cannot be listed: %s", host.hostname[:100], error)
-                self._note(hosts_failed=self.progress.hosts_failed + 1)
+            async for page in self._pages_of(host):
+                await self._file(page)
             self._note(hosts_done=self.progress.hosts_done + 1)
 
-    async def _list_host(self, host: ListedHost) -> None:
+    async def _pages_of(self, host: ListedHost) -> AsyncIterator[RepoPage]:
+        """A host's own list, as far as it can be had. What goes wrong with a page behind that is not the host's."""
+        if host.banned:
+            return
         left, empty = 2 * (host.accounts or 0) + _SPARE_REPOS, 0
-        async for page in self._tools.lists.repos(self._tools.host_origin(host.hostname), None, HOST_TRIES):
-            left -= len(page.repos)
-            empty += not page.repos
-            if left < 0 or empty > _EMPTY_PAGES:
-                log.warning("%s lists more than its relay knows; the rest is left out", host.hostname[:100])
-                return
-            await self._file(page)
+        try:
+            async for page in self._tools.lists.repos(self._tools.host_origin(host.hostname), None, HOST_TRIES):
+                left -= len(page.repos)
+                empty += not page.repos
+                if left < 0 or empty > _EMPTY_PAGES:
+                    log.warning("%s lists more than its relay knows; the rest is left out", host.hostname[:100])
+                    return
+                yield page
+        except (TransientError, InvalidInputError) as error:
+            metrics.HOSTS_FAILED.inc()
+            log.warning("%s cannot be listed: %s", host.hostname[:100], error)
+            self._note(hosts_failed=self.progress.hosts_failed + 1)
 
     async def _file(self, page: RepoPage) -> None:
         """File what is wanted of a page and new, when there is room for it."""
