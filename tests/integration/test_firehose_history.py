@@ -22,6 +22,7 @@ from headwater.bus.firehose import (
     history_state,
     new_plan,
 )
+from headwater.bus.firehose_store import FirehoseStore
 from headwater.bus.messages import LiveAccount, LiveEvent, decode_live
 from headwater.bus.queries import RepoState, Standings
 from headwater.bus.streams import STREAM_LIVE
@@ -132,6 +133,28 @@ async def test_the_end_is_told_when_all_requests_have_ended_and_stays_so(
     async with history.working():
         await until(lambda: is_done(history))
     assert await history.filed() == {}, "what is done is not begun again"
+
+
+async def test_no_list_is_begun_anew_by_who_dies_behind_its_end(
+    history: HistoryRig, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is filed twice is counted twice: the end of a list is written down with what its last page has brought."""
+    saved, put_crawl = list[CrawlProgress](), FirehoseStore.put_crawl
+
+    async def noted(store: FirehoseStore, progress: CrawlProgress) -> None:
+        saved.append(progress)
+        await put_crawl(store, progress)
+
+    monkeypatch.setattr(FirehoseStore, "put_crawl", noted)
+    plan_id = await ask(history, -1)
+    await history.live_tail_began()
+    async with history.working():
+        await until(lambda: _all_filed(history, plan_id))
+    assert {(one.stage.value, one.filed) for one in saved if one.cursor is None} == {
+        ("relay", 0),
+        ("hosts", 5),
+        ("ending", 6),
+    }
 
 
 async def test_a_bounded_number_waits(history: HistoryRig, world: World, nats_url: str, tmp_path: Path) -> None:

@@ -89,8 +89,10 @@ class Crawl:
             if self._look is not None:
                 await self._look(page.repos, asked_us)
             await self._file(page)
-            await self._save(cursor=page.cursor)
+            if page.cursor is not None:
+                await self._save(cursor=page.cursor)
             asked_us = now_us()
+        # In one word with the last page: whoever dies between the two would begin the list anew.
         stage = CrawlStage.HOSTS if self._with_hosts else CrawlStage.ENDING
         await self._save(stage=stage, cursor=None)
 
@@ -133,7 +135,8 @@ class Crawl:
                 async with Group() as group:
                     for host in page.hosts:
                         group.create_task(self._crawl_host(host, places))
-                await self._save(cursor=page.cursor)
+                if page.cursor is not None:
+                    await self._save(cursor=page.cursor)
         except InvalidInputError as error:
             log.info("%s lists no hosts: %s", relay, error)
         except BaseExceptionGroup as errors:
