@@ -3,7 +3,7 @@
 An account's document changes rarely, and ``#identity`` says when, so keys are kept for long; one that does not fit a
 signature is looked up once more. The PLC directory is the operator's: while it does not answer, whoever needs a key
 waits. An account whose own host (did:web), or whose entry alone, does not answer is given up after some tries, for
-nobody else may wait for it.
+nobody else may wait for it; strangers' hosts have places of their own, and hold the cursor for a while only.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from firehose_backfill import metrics
@@ -27,6 +28,9 @@ log = logging.getLogger("firehose_backfill.keyring")
 _TRIES: Final = 4
 _HANDLE_TRIES: Final = 2
 _LOOKUPS_AT_ONCE: Final = 32
+_STRANGERS_AT_ONCE: Final = 32
+STRANGERS_SECONDS: Final = 30.0
+"""What a did:web or a handle may take, its wait for a place included: the cursor stands still behind it."""
 # Within this, a key that was just looked up is not looked up again, however many signatures it does not fit.
 _FRESH_SECONDS: Final = 5.0
 # How long an account that has no usable key is taken at that.
@@ -49,6 +53,7 @@ class Keyring:
         self._clock = clock
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._places = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
+        self._strangers = asyncio.Semaphore(_STRANGERS_AT_ONCE)
         self._plc_answers = 0
         self.waiting = 0
 
@@ -92,9 +97,15 @@ class Keyring:
 
     async def handle(self, identity: Identity) -> str | None:
         """The identity's handle if it names the DID in turn; None also when that cannot be found out."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STRANGERS_SECONDS):
+                return await self._verified(identity)
+        return None
+
+    async def _verified(self, identity: Identity) -> str | None:
         for attempt in range(1, _HANDLE_TRIES + 1):
             try:
-                async with self._places:
+                async with self._strangers:
                     return identity.handle if await self._identities.verify_handle(identity) else None
             except TransientError as error:
                 log.info("the handle of %s cannot be checked: %s", identity.did, error)
@@ -108,7 +119,7 @@ class Keyring:
     async def _look_up(self, did: str, *, refresh: bool) -> Identity:
         self.waiting += 1
         try:
-            identity = await self._tried(did, refresh)
+            identity = await (self._tried if is_plc(did) else self._tried_for_a_while)(did, refresh)
         except InvalidInputError as error:
             metrics.LOOKUPS.labels(error.reason.value).inc()
             self._put(did, error)
@@ -122,11 +133,19 @@ class Keyring:
             self._put(did, error)
         return identity
 
+    async def _tried_for_a_while(self, did: str, refresh: bool) -> Identity:
+        try:
+            async with asyncio.timeout(STRANGERS_SECONDS):
+                return await self._tried(did, refresh)
+        except TimeoutError as error:
+            raise InvalidInputError(Reason.UNREACHABLE, f"{did}: not within {STRANGERS_SECONDS:.0f} s") from error
+
     async def _tried(self, did: str, refresh: bool) -> Identity:
         tries, answers = 0, self._plc_answers
+        places = self._places if is_plc(did) else self._strangers
         while True:
             try:
-                async with self._places:
+                async with places:
                     identity = await self._identities.resolve_did(did, refresh=refresh)
             except TransientError as error:
                 metrics.LOOKUPS.labels("no answer").inc()
