@@ -88,6 +88,22 @@ async def test_a_rotated_key_is_looked_up(nats_url: str) -> None:
         assert not any(isinstance(event, LiveBroken) for event in events)
 
 
+async def test_a_rotated_key_is_looked_up_when_nobody_has_told_of_it(
+    nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("firehose_backfill.keyring._FRESH_SECONDS", 0.0)
+    async with World(seed=40) as world, bus(nats_url) as there:
+        alice = world.add_account()
+        async with following(settings_for(nats_url, world.plc.url, world.relay.url)):
+            alice.post("old key")
+            await there.until(lambda found: len(revs(found, alice.did)) == 1)
+            world.relay.stream.tamper("hide", alice.did)
+            alice.rotate_key()
+            alice.post("new key")
+            events = await there.until(lambda found: alice.repo.head.rev in [getattr(one, "rev", "") for one in found])
+        assert not any(isinstance(event, (LiveIdentity, LiveBroken)) for event in events)
+
+
 async def test_collections_and_excluded_accounts_are_left_out(nats_url: str) -> None:
     async with World(seed=35) as world, bus(nats_url) as there:
         alice, bob = world.add_account(), world.add_account()
