@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from api_gateway.auth.methods import Method
+from api_gateway.cooldown import PER_ACCOUNT
 from gateway_harness import PROBLEM, Bystander, RunningGateway, bearer, bystander, problem
 from headwater.clock import DAY_US, now_us
 from simulator.world import World
@@ -93,6 +94,24 @@ async def test_a_running_job_is_named_before_the_cooldown(
     job_id = (await gateway.ask(world.accounts[0])).json()["job_id"]
     bus.settings = bus.settings.model_copy(update={"last_backfill_at_us": now_us()})
     assert problem(await gateway.ask(world.accounts[0]), 409, "job_running")["job_id"] == job_id
+
+
+async def test_who_begins_and_cancels_again_and_again_has_to_wait(
+    gateway: RunningGateway, bus: Bystander, world: World
+) -> None:
+    """There is no cooldown after a job that brought nothing, and what is left of each stays for 30 days."""
+    alice, bob = world.accounts
+    burst, _ = PER_ACCOUNT
+    for _ in range(burst):
+        job_id = (await gateway.ask(alice)).json()["job_id"]
+        running = problem(await gateway.ask(alice), 409, "job_running")
+        assert running["job_id"] == job_id, "what is refused does not count"
+        assert (await gateway.cancel(alice, job_id)).status_code == 202
+    refused = await gateway.ask(alice)
+    problem(refused, 429, "too_many_backfills")
+    assert 1 <= int(refused.headers["retry-after"]) <= 180
+    assert await bus.queue_length() == 0
+    assert (await gateway.ask(bob)).status_code == 202
 
 
 async def test_who_opted_out_is_refused(gateway: RunningGateway, bus: Bystander, world: World) -> None:

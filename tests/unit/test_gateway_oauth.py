@@ -14,7 +14,7 @@ import jwt
 import pytest
 from pydantic import ValidationError
 
-from api_gateway.auth.login_limits import LoginLimits, TokenBuckets, network_of
+from api_gateway.auth.login_limits import LoginLimits, network_of
 from api_gateway.auth.same_origin import is_own_page
 from api_gateway.oauth import jose
 from api_gateway.oauth.client import OAuthClient
@@ -23,6 +23,7 @@ from api_gateway.oauth.errors import OAuthError, OAuthReason
 from api_gateway.oauth.server_metadata import issuer_of_resource, parse_issuer, parse_server
 from api_gateway.problems import Problem
 from api_gateway.settings import GatewaySettings
+from api_gateway.token_buckets import TokenBuckets
 from headwater.errors import InvariantError
 
 ISSUER = "https://auth.example"
@@ -143,7 +144,9 @@ def test_only_our_own_pages_change_something(headers: dict[str, str], own: bool)
 
 def test_logins_are_limited_and_come_back() -> None:
     buckets = TokenBuckets(2, 10.0)
+    assert [buckets.wait("a", 0.0) for _ in range(3)] == [0.0] * 3, "looking takes none"
     assert [buckets.take("a", 0.0) for _ in range(3)] == [0.0, 0.0, 5.0]
+    assert buckets.wait("a", 2.0) == pytest.approx(3.0)
     assert buckets.take("b", 0.0) == 0.0
     assert buckets.take("a", 5.0) == 0.0
     assert network_of("2001:db8::1") == network_of("2001:db8::2") != network_of("2001:db8:1::1")

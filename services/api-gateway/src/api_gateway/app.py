@@ -23,6 +23,7 @@ from api_gateway.auth.service_auth import ServiceAuth
 from api_gateway.auth.site import Site
 from api_gateway.bounded_body import BoundedBody
 from api_gateway.bus import Bus
+from api_gateway.cooldown import RequestLimits
 from api_gateway.dead_letters.store import DeadLetters
 from api_gateway.follow import Followers
 from api_gateway.gateway import Gateway
@@ -99,6 +100,7 @@ def create_app(settings: GatewaySettings, tasks: Tasks) -> FastAPI:
                 settings=settings,
                 bus=bus,
                 acceptance=Acceptance(bus, tasks),
+                request_limits=RequestLimits(),
                 users=ServiceAuth(settings.did, resolver, bus),
                 site=site,
                 browsers=Browsers(bus, site),

@@ -16,6 +16,7 @@ from api_gateway.auth.operator import OperatorToken
 from api_gateway.auth.operator_sessions import OperatorBrowsers
 from api_gateway.auth.site import Site
 from api_gateway.bus import Bus
+from api_gateway.cooldown import RequestLimits
 from api_gateway.dead_letters.store import DeadLetters
 from api_gateway.follow import Followers
 from api_gateway.job_index import JobIndex
@@ -32,6 +33,7 @@ class Gateway:
     settings: GatewaySettings
     bus: Bus
     acceptance: Acceptance
+    request_limits: RequestLimits
     users: Authenticator
     site: Site
     browsers: Browsers

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections import OrderedDict
 from http import HTTPStatus
 from typing import Final
 
 from api_gateway.problems import Problem
+from api_gateway.token_buckets import TokenBuckets
 
 PER_ADDRESS: Final = (20, 60.0)
 """Logins at once from one address, and the seconds in which that many come back."""
@@ -16,27 +16,7 @@ PER_ACTOR: Final = (10, 300.0)
 """The same for one handle, DID or host: authorization servers must not be called by us in floods."""
 TOKENS_PER_ADDRESS: Final = (10, 300.0)
 """Tries of the operators' token from one address, and the seconds in which that many come back."""
-_MAX_KNOWN: Final = 20_000
 _IPV6_PREFIX: Final = 64
-
-
-class TokenBuckets:
-    """A token bucket for each key; those that were idle longest are forgotten."""
-
-    def __init__(self, burst: int, seconds: float) -> None:
-        self._burst = burst
-        self._rate = burst / seconds
-        self._known: OrderedDict[str, tuple[float, float]] = OrderedDict()
-
-    def take(self, key: str, now: float) -> float:
-        """Take one; 0 when there was one, otherwise the seconds until there is. ``now`` only grows."""
-        left, seen = self._known.pop(key, (float(self._burst), now))
-        left = min(self._burst, left + (now - seen) * self._rate)
-        wait = 0.0 if left >= 1 else (1 - left) / self._rate
-        self._known[key] = (left if wait else left - 1, now)
-        if len(self._known) > _MAX_KNOWN:
-            self._known.popitem(last=False)
-        return wait
 
 
 class LoginLimits:

@@ -122,6 +122,7 @@ PROBLEMS: Final[Mapping[str, Words]] = {
         "Something that is needed does not answer just now.", "Nothing was begun. Try again in a minute."
     ),
     "no_credentials": Words("You are not logged in, or not any more.", _AGAIN),
+    "too_many_backfills": Words("There were many backfills in a short time.", "A new one can start soon."),
     "too_many_logins": Words("There were many logins in a short time.", "Wait a minute, then try again."),
     "too_many_followers": Words("This page is open very often.", "Close some of its tabs."),
     "no_oauth": Words("This host offers no login that this site can use.", "Check the address, or use your handle."),
