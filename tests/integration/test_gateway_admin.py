@@ -307,14 +307,18 @@ async def test_cars_that_nobody_will_read_are_removed(
     ended = (await post(gateway, f"import?did={bob.did}", content=b"ended")).json()["job_id"]
     await (await bus.jobs()).put_fetch(bob.did, ended, FetchPart(state=FetchState.FAILED, reason=Reason.CAR_HEADER))
     await (await bus.js.object_store(OBJECTS_IMPORTS)).put("0006512bd5c1a0a1b2c3d4e5f6", b"orphan")
+    for _ in range(3):  # a gateway that died before it had put all of a CAR
+        await bus.js.publish(f"$O.{OBJECTS_IMPORTS}.C.PARTOFACAR", b"a chunk")
     connection = Bus(nats_broker(ServiceSettings(_env_file=None, nats_url=nats_url), "test"))
     await connection.connect()
     try:
         assert await remove_abandoned(connection, datetime.now(UTC) - timedelta(hours=1)) == 0
-        assert await remove_abandoned(connection, datetime.now(UTC) + timedelta(hours=1)) == 2
+        assert await remove_abandoned(connection, datetime.now(UTC) + timedelta(hours=1)) == 3
     finally:
         await connection.close()
     assert await _cars(bus) == [waiting]
+    (kept,) = (await bus.js.stream_info(f"OBJ_{OBJECTS_IMPORTS}", subjects_filter="$O.*.C.>")).state.subjects.values()
+    assert kept == 1, "the chunk of the CAR that is waited for"
 
 
 # -- the process

@@ -62,5 +62,8 @@ def spool_file(home: Path) -> BinaryIO:
 
 
 async def store_car(bus: Bus, name: str, file: BinaryIO) -> None:
-    """Put the file into the object store under ``name``. Raises nats errors; nothing stays there then."""
+    """Put the file into the object store under ``name``.
+
+    Raises nats errors. What stays there then, or where the process dies meanwhile, ``abandoned_cars`` removes.
+    """
     await bus.imports.put(name, file)  # type: ignore[arg-type]
