@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,20 @@ from backfill_rig import JobState, Rig, backfill_bus, running, settings_for, wor
 from headwater.clock import now_us
 from headwater.errors import Reason
 from repo_backfill import repo_car
-from simulator.faults import GET_REPO, Answer, Endless, Fault, FlipBit, GzipBomb, Hang, Redirect, Reset, Slow, Truncate
+from simulator.faults import (
+    GET_REPO,
+    Answer,
+    Endless,
+    Fault,
+    FlipBit,
+    Gate,
+    GzipBomb,
+    Hang,
+    Redirect,
+    Reset,
+    Slow,
+    Truncate,
+)
 from simulator.plc import did_document
 from simulator.world import World
 
@@ -119,6 +133,21 @@ async def test_what_is_wrong_for_good_fails_at_once(
     assert (status.state, status.reason, status.attempt) == (JobState.FAILED, reason, 1), status
     assert bus.seen(jobs[0]).rows() == {}
     assert unharmed.state is JobState.DONE
+
+
+async def test_a_refusal_is_of_when_the_host_was_asked(bus: Rig, world: World, tmp_path: Path):
+    account = world.add_account()
+    account.status = "suspended"
+    gate = account.host.faults.add(Gate())
+    async with running(settings_for(bus.url, world.plc.url, tmp_path)):
+        job = await bus.ask(account.did)
+        await asyncio.wait_for(gate.reached.wait(), 60)
+        asked_us = now_us()
+        gate.open()
+        status = await bus.final(account.did, job)
+    assert (status.state, status.reason) == (JobState.FAILED, Reason.SUSPENDED)
+    [end] = bus.seen(job).ends
+    assert 0 < end.at_us <= asked_us, "what the firehose tells from then on is newer"
 
 
 @pytest.mark.parametrize("times", [1, None])

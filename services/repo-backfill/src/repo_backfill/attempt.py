@@ -75,6 +75,8 @@ class Attempt:
         if self._request.car_object is not None:
             await self._import(self._request.car_object)
             return
+        # Its directory is asked first, which knows of accounts that are gone.
+        self._progress.note(asked_at_us=now_us())
         pds = await self._account.pds()
         try:
             await self._fetch(pds)
@@ -86,7 +88,7 @@ class Attempt:
     async def _fetch(self, pds: str) -> None:
         self._pds = pds
         self._asked_at_us = now_us()
-        self._progress.note(pds=pds)
+        self._progress.note(pds=pds, asked_at_us=self._asked_at_us)
         rev = await self._latest_rev(pds)
         if rev is not None and self._is_covered(rev):
             await self._publish_unchanged(rev)

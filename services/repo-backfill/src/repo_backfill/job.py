@@ -222,7 +222,8 @@ class Job:
             outcome=_GIVEN_UP[part.state],
             whole=request.cutoff_us is None,
             cutoff_us=request.cutoff_us,
-            at_us=part.updated_at_us if request.car_object is None else 0,
+            # Not when this was written: the firehose may have told of the account's return in between.
+            at_us=part.asked_at_us or 0,
             rejected=part.rejected,
             pds=part.pds,
             reason=part.reason.value if part.reason is not None else None,

@@ -87,6 +87,7 @@ class FetchPart(_Part):
 
     ``attempt`` numbers every run of the job that published or might have; ``tries`` counts those that failed.
     ``collections``: records in scope of the largest ``MAX_COLLECTIONS``, at the end of an attempt.
+    ``asked_at_us``: when the account's host was asked last: what was said since then is newer than its answer.
     """
 
     state: FetchState
@@ -105,6 +106,7 @@ class FetchPart(_Part):
     detail: str | None = None
     next_try_at_us: int | None = None
     started_at_us: int | None = None
+    asked_at_us: int | None = None
     updated_at_us: int = 0
 
 
