@@ -30,6 +30,7 @@ from headwater.bus.subjects import RequestLane
 from headwater.clock import DAY_US, now_us
 from headwater.errors import TransientError
 from history_rig import HistoryRig, history_rig
+from simulator import Answer
 from simulator.account import Account
 from simulator.world import World
 from waiting import until
@@ -262,6 +263,23 @@ async def _replay_says(history: HistoryRig, detail: str) -> bool:
 async def _crawl_says(history: HistoryRig, beginning: str) -> bool:
     crawl = await history.store.crawl()
     return crawl is not None and (crawl.detail or "").startswith(beginning)
+
+
+@pytest.mark.parametrize("status", [400, 503])
+async def test_a_relay_that_does_not_list_is_left_for_the_next_one(
+    history: HistoryRig, world: World, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """Also where it tells of its hosts as ever."""
+    monkeypatch.setattr("firehose_backfill.crawl.RELAY_TRIES", 1)
+    world.relay.faults.add(Answer(path="listRepos", status=status, times=None))
+    plan_id = await ask(history, -1)
+    await history.live_tail_began()
+    second = world.add_relay()
+    await second.start()
+    async with history.working(relays=[world.relay.url, second.url]):
+        await until(lambda: _all_filed(history, plan_id))
+    await second.stop()
+    assert (await history.filed()).keys() == dids(*world.accounts)
 
 
 async def test_no_host_is_left_out_because_the_indexer_was_away(

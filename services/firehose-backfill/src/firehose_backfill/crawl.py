@@ -52,6 +52,10 @@ class CrawlTools:
     max_waiting: int
 
 
+class _NoListError(Exception):
+    """A relay cannot be listed to its end now."""
+
+
 class Crawl:
     """A crawl from where ``progress`` says. ``with_hosts``: the hosts' own lists are gone through too. ``look`` sees
     every page of the relay's list, and when it was asked for (microseconds since 1970).
@@ -83,35 +87,44 @@ class Crawl:
         await self._see_the_end()
 
     async def _crawl_relay(self) -> None:
-        relay = await self._listed_relay()
+        """Go through one relay's list. One that was begun at a relay that fails is begun anew at another."""
+        for relay in sorted(self._tools.relays, key=lambda origin: origin != self.progress.host):
+            try:
+                await self._list_relay(relay)
+            except _NoListError as error:
+                log.warning("%s cannot be listed: %s", relay, error)
+            else:
+                break
+        else:
+            raise TransientError("no relay can be listed")
+        # In one word with the last page: whoever dies between the two would begin the list anew.
+        stage = CrawlStage.HOSTS if self._with_hosts else CrawlStage.ENDING
+        await self._save(stage=stage, cursor=None)
+
+    async def _list_relay(self, relay: str) -> None:
+        total, hosts = await self._count(relay)
+        cursor = self.progress.cursor if relay == self.progress.host else None
+        self._remembers_all = self._remembers_all or cursor is None
+        await self._save(host=relay, cursor=cursor, total=total, hosts_total=hosts)
         asked_us = now_us()
-        async for page in self._tools.lists.repos(relay, self.progress.cursor, RELAY_TRIES):
+        async for page in self._pages_of_relay(relay, cursor):
             if self._look is not None:
                 await self._look(page.repos, asked_us)
             await self._file(page)
             if page.cursor is not None:
                 await self._save(cursor=page.cursor)
             asked_us = now_us()
-        # In one word with the last page: whoever dies between the two would begin the list anew.
-        stage = CrawlStage.HOSTS if self._with_hosts else CrawlStage.ENDING
-        await self._save(stage=stage, cursor=None)
 
-    async def _listed_relay(self) -> str:
-        """The relay whose list is gone through. A list begun at a relay that is gone is begun anew at another."""
-        for relay in sorted(self._tools.relays, key=lambda origin: origin != self.progress.host):
-            try:
-                total, hosts = await self._count(relay)
-            except TransientError as error:
-                log.warning("%s cannot be listed: %s", relay, error)
-                continue
-            cursor = self.progress.cursor if relay == self.progress.host else None
-            self._remembers_all = self._remembers_all or cursor is None
-            await self._save(host=relay, cursor=cursor, total=total, hosts_total=hosts)
-            return relay
-        raise TransientError("no relay can be listed")
+    async def _pages_of_relay(self, relay: str, cursor: str | None) -> AsyncIterator[RepoPage]:
+        """A relay's list. What goes wrong with a page behind that is not the relay's."""
+        try:
+            async for page in self._tools.lists.repos(relay, cursor, RELAY_TRIES):
+                yield page
+        except (TransientError, InvalidInputError) as error:
+            raise _NoListError(str(error)) from error
 
     async def _count(self, relay: str) -> tuple[int | None, int | None]:
-        """How many accounts and hosts the relay says there are. Raises TransientError."""
+        """How many accounts and hosts the relay says there are. Raises _NoListError."""
         accounts = hosts = 0
         try:
             async for page in self._tools.lists.hosts(relay, None, RELAY_TRIES):
@@ -120,10 +133,12 @@ class Crawl:
         except InvalidInputError as error:
             log.info("%s lists no hosts: %s", relay, error)
             return None, None
+        except TransientError as error:
+            raise _NoListError(str(error)) from error
         return accounts or None, hosts
 
     async def _crawl_hosts(self) -> None:
-        relay = self.progress.host or await self._listed_relay()
+        relay = self.progress.host or self._tools.relays[0]
         if not self._remembers_all:
             # What was filed from the relay's list is forgotten with the process that filed it.
             async for repos in self._tools.lists.repos(relay, None, RELAY_TRIES):
