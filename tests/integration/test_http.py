@@ -220,3 +220,10 @@ async def test_retry_after_is_passed_on(http: GuardedHttp) -> None:
         assert 80 < ((await failure(http.get(f"{origin}/date"))).retry_after or 0) <= 101
         assert 80 < ((await failure(http.get(f"{origin}/reset"))).retry_after or 0) <= 101
         assert (await failure(http.get(f"{origin}/nonsense"))).retry_after is None
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_that_private_hosts_are_allowed_is_said(caplog: pytest.LogCaptureFixture, allowed: bool) -> None:
+    async with GuardedHttp(egress_policy(allow_private_hosts=allowed)):
+        said = [record.levelname for record in caplog.records if "private hosts are allowed" in record.getMessage()]
+    assert said == ["WARNING"] * allowed
