@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from api_gateway.auth.methods import Method
 from api_gateway.cooldown import PER_ACCOUNT
-from gateway_harness import PROBLEM, Bystander, RunningGateway, bearer, bystander, problem
+from gateway_harness import PROBLEM, Bystander, RunningGateway, bearer, bystander, problem, running_gateway
 from headwater.clock import DAY_US, now_us
 from simulator.world import World
 
@@ -112,6 +113,16 @@ async def test_who_begins_and_cancels_again_and_again_has_to_wait(
     assert 1 <= int(refused.headers["retry-after"]) <= 180
     assert await bus.queue_length() == 0
     assert (await gateway.ask(bob)).status_code == 202
+
+
+async def test_without_a_cooldown_nobody_has_to_wait(
+    bus: Bystander, nats_url: str, world: World, tmp_path: Path
+) -> None:
+    alice = world.accounts[0]
+    async with running_gateway(nats_url, world.plc.url, tmp_path / "free", headwater_cooldown_seconds=0) as gateway:
+        for _ in range(PER_ACCOUNT[0] + 2):
+            job_id = (await gateway.ask(alice)).json()["job_id"]
+            assert (await gateway.cancel(alice, job_id)).status_code == 202
 
 
 async def test_who_opted_out_is_refused(gateway: RunningGateway, bus: Bystander, world: World) -> None:

@@ -47,7 +47,8 @@ async def check_may_ask(bus: Bus, did: str, cooldown_seconds: int, limits: Reque
     """Raises Problem: 403 who opted out, 429 who has had a successful backfill or too many jobs lately, 503 when nobody
     knows.
 
-    A job that runs is named (409) before that is: the caller wants to follow it.
+    A job that runs is named (409) before that is: the caller wants to follow it. An operator who wants no cooldown (0)
+    wants no limit either.
     """
     settings = await account_settings(bus, did)
     if settings.opted_out:
@@ -55,7 +56,7 @@ async def check_may_ask(bus: Bus, did: str, cooldown_seconds: int, limits: Reque
     if (rest := _cooldown_rest(settings, cooldown_seconds)) > 0:
         said = f"the last backfill is less than {cooldown_seconds} seconds old"
         refused = Problem(HTTPStatus.TOO_MANY_REQUESTS, "cooldown", said, retry_after=rest)
-    elif (rest := limits.rest(did)) > 0:
+    elif cooldown_seconds and (rest := limits.rest(did)) > 0:
         said = "the account has begun many backfills in a short time"
         refused = Problem(HTTPStatus.TOO_MANY_REQUESTS, "too_many_backfills", said, retry_after=rest)
     else:

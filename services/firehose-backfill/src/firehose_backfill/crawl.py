@@ -52,8 +52,8 @@ class CrawlTools:
     max_waiting: int
 
 
-class _NoListError(Exception):
-    """A relay cannot be listed to its end now."""
+class _NoListError(TransientError):
+    """A relay cannot be listed to its end now; another one may be."""
 
 
 class Crawl:
