@@ -11,7 +11,7 @@ import pytest
 
 from firehose_backfill.cursor import Cursor, relay_token
 from firehose_rig import Bus, bus, following, settings_for
-from headwater.bus.firehose import FirehosePlan, PieceState, ReplayProgress, new_plan
+from headwater.bus.firehose import FirehosePlan, LiveProgress, PieceState, ReplayProgress, live_key, new_plan
 from headwater.bus.firehose_store import FirehoseStore
 from headwater.bus.messages import LiveCommit, decode_live
 from headwater.bus.streams import BUCKET_CONTROL, BUCKET_CURSORS, BUCKET_FIREHOSE, STREAM_LIVE, STREAM_REPLAY
@@ -168,6 +168,28 @@ async def test_a_connection_that_breaks_and_a_relay_that_counts_anew_end_nothing
     replay = await past.store.replay()
     assert replay is not None
     assert replay.reaches_cutoff is False
+
+
+async def test_an_end_in_seqs_that_are_no_more_is_not_waited_for(past: Past, nats_url: str) -> None:
+    """The former live tail told of seqs that the relay has lost since, and the relay is never quiet."""
+    await past.plan(2)
+    control, told = await past.bus.js.key_value(BUCKET_CONTROL), await past.bus.js.key_value(BUCKET_FIREHOSE)
+    await control.put("firehose-backfill.environment", b"0")
+    name = past.world.relay.url.removeprefix("http://")
+    former = LiveProgress(worker_id=0, worker_count=1, relay=name, connected=True, started_seq=1_000_000)
+    await told.put(live_key(0), former.model_dump_json().encode())
+
+    async def is_done_meanwhile() -> bool:
+        past.world.clock.now_us = max(past.world.clock.now_us, now_us() + 120_000_000)
+        past.world.accounts[0].post("live")
+        await past.bus.js.purge_stream(STREAM_REPLAY)  # as the indexer would
+        return await _done(past)
+
+    async with following(settings_for(nats_url, past.world.plc.url, past.world.relay.url)):
+        await until(is_done_meanwhile, pause=0.3)
+    replay = await past.store.replay()
+    assert replay is not None
+    assert (replay.to_seq, replay.reaches_cutoff) == (1_000_000, True)
 
 
 async def test_what_cannot_be_read_is_passed_over_and_left_to_the_crawl(past: Past, nats_url: str) -> None:

@@ -176,11 +176,12 @@ class _Run:
             await self._tell_rate(connection, pipeline)
             if not connection.connected or pipeline.full or self._seq(connection) != last_seq:
                 heard_at, last_seq = loop.time(), self._seq(connection)
+            # Also where a seq is known: it may be of seqs that the relay does not count any more.
+            live_looks = live_looks + 1 if self._is_live(connection) else 0
+            if live_looks == _LIVE_LOOKS:
+                return
             to_seq = self.progress.to_seq
             if to_seq is None:
-                live_looks = live_looks + 1 if self._is_live(connection) else 0
-                if live_looks == _LIVE_LOOKS:
-                    return
                 await self._tell(to_seq=await self._live_start())
             elif last_seq is not None and last_seq >= to_seq:
                 return
