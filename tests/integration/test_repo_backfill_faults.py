@@ -135,6 +135,25 @@ async def test_what_is_wrong_for_good_fails_at_once(
     assert unharmed.state is JobState.DONE
 
 
+async def test_a_host_that_never_ends_keeps_nobody_of_another_waiting(bus: Rig, world: World, tmp_path: Path):
+    slow, other = world.hosts
+    stuck = [world.add_account(host=slow) for _ in range(60)]
+    for account in stuck:
+        account.seed_records(5)
+    gate = slow.faults.add(Gate(times=None))
+    account = world.add_account(host=other)
+    account.seed_records(5)
+    # Places for 16 jobs, and 2 for fetching.
+    async with running(settings_for(bus.url, world.plc.url, tmp_path, headwater_fetch_concurrency=2)):
+        jobs = [await bus.ask(each.did) for each in stuck]
+        await asyncio.wait_for(gate.reached.wait(), 60)
+        assert (await bus.run(account.did)).state is JobState.DONE
+        statuses = [await bus.jobs.status(each.did, job) for each, job in zip(stuck, jobs, strict=True)]
+        assert not [status for status in statuses if status is None or status.state.final or status.reason]
+        gate.open()
+        assert (await bus.final(stuck[0].did, jobs[0])).state is JobState.DONE
+
+
 async def test_a_refusal_is_of_when_the_host_was_asked(bus: Rig, world: World, tmp_path: Path):
     account = world.add_account()
     account.status = "suspended"

@@ -66,6 +66,56 @@ async def test_connections_are_bounded_per_host(clock: Clock):
     await ask(hosts, A)
 
 
+async def test_of_those_who_wait_for_a_slow_host_the_most_come_again_later(clock: Clock):
+    hosts = limiter(clock, burst=100, connections=1, most_waiting=2)
+    async with hosts.request(A, rank=1, patience=1):
+        waiting = [asyncio.create_task(ask(hosts, A, patience=60)) for _ in range(2)]
+        await asyncio.sleep(0)
+        clock.now += 30.0
+        again = []
+        for _ in range(3):
+            with pytest.raises(HostBusyError, match="many wait") as busy:
+                await ask(hosts, A, patience=60)
+            again.append(busy.value.retry_after)
+        await ask(hosts, B)
+    assert again == [30.0, 60.0, 90.0], "each a turn after the one before, as long as the one under way has taken"
+    await asyncio.gather(*waiting)
+    await ask(hosts, A)
+
+
+async def test_those_of_a_lower_rank_who_wait_keep_nobody_of_a_higher_away(clock: Clock):
+    hosts = limiter(clock, burst=100, connections=1, most_waiting=2)
+    order: list[int] = []
+
+    async def come(rank: int) -> None:
+        async with hosts.request(A, rank=rank, patience=60):
+            order.append(rank)
+
+    async with hosts.request(A, rank=2, patience=1):
+        waiting = [asyncio.create_task(come(2)) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(HostBusyError, match="many wait"):
+            await come(2)
+        waiting.append(asyncio.create_task(come(0)))
+        await asyncio.sleep(0)
+    await asyncio.gather(*waiting)
+    assert order == [0, 2, 2]
+
+
+async def test_who_gives_up_waiting_makes_room(clock: Clock):
+    hosts = limiter(clock, burst=100, connections=1, most_waiting=1)
+    async with hosts.request(A, rank=0, patience=1):
+        for _ in range(3):
+            with pytest.raises(HostBusyError, match="turn"):
+                await ask(hosts, A)
+        given_up = asyncio.create_task(ask(hosts, A, patience=60))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        await asyncio.wait([given_up])
+        with pytest.raises(HostBusyError, match="turn"):
+            await ask(hosts, A)
+
+
 async def test_a_timeout_of_the_request_itself_is_not_taken_for_a_busy_host(clock: Clock):
     hosts = limiter(clock)
     with pytest.raises(TimeoutError):

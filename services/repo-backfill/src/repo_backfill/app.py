@@ -27,7 +27,7 @@ from repo_backfill.host_reports import keep_reporting
 from repo_backfill.hosts import HostLimiter
 from repo_backfill.imports import Imports
 from repo_backfill.indexer_client import IndexerClient
-from repo_backfill.intake import Intake
+from repo_backfill.intake import JOBS_PER_FETCH, Intake
 from repo_backfill.pds import CarLimits, PdsClient
 from repo_backfill.settings import RepoBackfillSettings
 from repo_backfill.signals import Switchboard
@@ -35,6 +35,9 @@ from repo_backfill.slots import Slots
 from repo_backfill.tools import Tools
 
 SERVICE = "repo-backfill"
+_SHARE_OF_A_HOST = 0.25
+"""Of a worker's jobs so many may wait for one host."""
+_FEW_WAITING = 4
 _STATES = ("resolving", "fetching", "published", "waiting", "failed", "cancelled")
 
 
@@ -119,11 +122,14 @@ def _count_wait(cause: str) -> None:
 
 
 def _host_limiter(settings: RepoBackfillSettings) -> HostLimiter:
+    concurrency, workers = settings.headwater_fetch_concurrency, settings.worker_count
     return HostLimiter(
         rate=settings.headwater_host_rate,
         burst=settings.headwater_host_burst,
-        connections=settings.headwater_host_connections,
-        workers=settings.worker_count,
+        # However slow a host is, others are fetched from beside it.
+        connections=min(settings.headwater_host_connections, workers * max(1, concurrency // 2)),
+        workers=workers,
+        most_waiting=max(_FEW_WAITING, int(concurrency * JOBS_PER_FETCH * _SHARE_OF_A_HOST)),
     )
 
 

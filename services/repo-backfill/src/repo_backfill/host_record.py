@@ -7,6 +7,7 @@ from collections import Counter
 from headwater.bus.hosts import MAX_HOST_ERROR, HostState, HostStatus, PauseCause
 from headwater.clock import now_us
 from headwater.rate_limit import RateLimit
+from repo_backfill.host_pace import HostPace
 from repo_backfill.slots import Slots
 
 
@@ -15,6 +16,8 @@ class HostRecord:
 
     def __init__(self, connections: int, tokens: float, now: float) -> None:
         self.connections = Slots(connections)
+        self.pace = HostPace(connections)
+        self.waiting: Counter[int] = Counter()
         self.users = 0
         self.running = 0
         self.tokens = tokens
@@ -32,6 +35,10 @@ class HostRecord:
     def errors(self) -> int:
         """How many answers were none, or said no."""
         return self._errors.total()
+
+    def before(self, rank: int) -> int:
+        """How many wait whose turn comes before that of a newcomer of this rank."""
+        return sum(count for waits, count in self.waiting.items() if waits <= rank)
 
     def pause(self, until: float, cause: PauseCause) -> None:
         """Leave it alone until then, unless it is left alone for longer already."""

@@ -1,7 +1,8 @@
 """Politeness: how many requests a host gets, how many at once, and when it asked to be left alone.
 
 Each host has a bucket of tokens, one a request, and a bounded number of connections. A host that said 429, or that
-fails again and again, is not asked for a while; jobs of other hosts go on. An answer about one account (404,
+fails again and again, is not asked for a while; jobs of other hosts go on. So do they when a host is slow: only some of
+a worker's jobs may wait for one, and the others come again when it may be their turn. An answer about one account (404,
 deactivated) says nothing about its host.
 """
 
@@ -31,7 +32,7 @@ class HostBusyError(TransientError):
 
 
 class HostLimiter:
-    """The limits of all hosts. ``rate`` is requests a second, ``burst`` the bucket's size.
+    """The limits of all hosts. ``rate`` is requests a second, ``burst`` the bucket's size; ``most_waiting`` may wait.
 
     Limits hold for all workers together: since they share one queue, each takes its ``workers``-th part.
     """
@@ -43,11 +44,13 @@ class HostLimiter:
         burst: float,
         connections: int,
         workers: int = 1,
+        most_waiting: int = 16,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._rate = rate / workers
         self._burst = max(1.0, burst / workers)
         self._connections = max(1, connections // workers)
+        self._most_waiting = most_waiting
         self._clock = clock
         self._hosts: dict[str, HostRecord] = {}
 
@@ -61,27 +64,47 @@ class HostLimiter:
     async def request(self, origin: str, *, rank: int, patience: float) -> AsyncIterator[None]:
         """Hold a connection's place at a host for one request, when its turn has come.
 
-        ``rank`` is the lane's, lower goes first. Raises HostBusyError when that takes longer than ``patience`` seconds.
+        ``rank`` is the lane's, lower goes first. Raises HostBusyError when that takes longer than ``patience`` seconds,
+        and at once where so many wait already.
         """
         host = self._host(origin)
+        if host.before(rank) >= self._most_waiting:
+            raise HostBusyError("many wait for the host", retry_after=self._come_again(host))
         host.users += 1
+        host.waiting[rank] += 1
+        waits = True
         try:
             async with asyncio.timeout(patience) as deadline:
                 async with host.connections.place(rank):
                     await self._token(host, patience)
                     deadline.reschedule(None)
-                    host.running += 1
-                    host.requests += 1
-                    try:
+                    host.waiting[rank] -= 1
+                    waits = False
+                    async with self._under_way(host):
                         yield
-                    finally:
-                        host.running -= 1
         except TimeoutError:
             if not deadline.expired():
                 raise
-            raise HostBusyError("waiting for the host's turn", retry_after=patience) from None
+            again = max(patience, self._come_again(host))
+            raise HostBusyError("waiting for the host's turn", retry_after=again) from None
         finally:
+            host.waiting[rank] -= waits
             host.users -= 1
+
+    @asynccontextmanager
+    async def _under_way(self, host: HostRecord) -> AsyncIterator[None]:
+        began = self._clock()
+        host.running += 1
+        host.requests += 1
+        host.pace.began(began)
+        try:
+            yield
+        finally:
+            host.running -= 1
+            host.pace.ended(began, self._clock())
+
+    def _come_again(self, host: HostRecord) -> float:
+        return host.pace.come_again(self._clock(), 0.0 if host.tokens >= 1.0 else 1.0 / self._rate)
 
     def answered(self, origin: str, rate_limit: RateLimit | None = None) -> None:
         """The host answered, whatever it said about an account. Its own window is obeyed, less a reserve."""
