@@ -16,7 +16,7 @@ from headwater_local.gateway import open_gateway
 from headwater_local.settings import RunnerSettings
 
 DAYS = 30
-_SECONDS = 90.0
+_SECONDS = 180.0
 _COUNT = "SELECT did, count(*) AS records FROM record GROUP BY did"
 
 Told = Mapping[str, Any]
