@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 import pytest
 
 from headwater.errors import InvalidInputError, Reason, TransientError
+from headwater.http import GuardedHttp
 from headwater.rate_limit import RateLimit
+from repo_backfill.busy import BusyError
 from repo_backfill.hosts import HostBusyError, HostLimiter
+from repo_backfill.pds import CarLimits, PdsClient, Turn
 
 A, B = "https://a.example", "https://b.example"
 
@@ -122,6 +126,16 @@ async def test_a_timeout_of_the_request_itself_is_not_taken_for_a_busy_host(cloc
         async with hosts.request(A, rank=0, patience=0.05):
             await asyncio.sleep(0.1)  # longer than the patience, which is for the wait alone
             raise TimeoutError
+
+
+async def test_that_we_are_busy_is_not_held_against_the_host(clock: Clock):
+    hosts = limiter(clock, burst=100)
+    client = PdsClient(cast("GuardedHttp", None), hosts, CarLimits(1, 1.0, 1.0))
+    for _ in range(5):
+        with pytest.raises(BusyError):
+            async with client.turn(A, Turn(rank=0, patience=1.0)):
+                raise BusyError("no memory", retry_after=30.0)
+    assert hosts.paused == 0
 
 
 async def test_retry_after_is_obeyed(clock: Clock):

@@ -21,7 +21,7 @@ from headwater.identity import IdentityResolver
 from headwater.presence import Presence
 from headwater.service import Tasks, asgi_app, nats_broker, watch_bus
 from repo_backfill import metrics
-from repo_backfill.car_store import MemoryBudget
+from repo_backfill.car_store import INDEX_BYTES, MemoryBudget
 from repo_backfill.dead_letters import DeadLetters
 from repo_backfill.host_reports import keep_reporting
 from repo_backfill.hosts import HostLimiter
@@ -108,6 +108,7 @@ async def _tools(
         publisher=Publisher(js, client.max_payload, waiting=_count_wait),
         dead_letters=DeadLetters(js),
         budget=MemoryBudget(settings.headwater_car_memory_bytes),
+        index_budget=MemoryBudget(INDEX_BYTES),
         fetching=Slots(concurrency, reserved=1 if concurrency > 1 else 0),
     )
 

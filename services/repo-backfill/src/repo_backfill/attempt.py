@@ -155,7 +155,7 @@ class Attempt:
 
     @asynccontextmanager
     async def _store(self) -> AsyncIterator[CarStore]:
-        store = CarStore(self._tools.budget, self._tools.settings.spool_directory)
+        store = CarStore(self._tools.budget, self._tools.index_budget, self._tools.settings.spool_directory)
         try:
             yield store
         finally:

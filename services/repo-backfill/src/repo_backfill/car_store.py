@@ -1,4 +1,7 @@
-"""The blocks of the CARs under way: in memory while all of them together fit a budget, else in a file."""
+"""The blocks of the CARs under way: in memory while all of them together fit a budget, else in a file.
+
+What finds them in the file stays in memory, and has a budget too: a CAR may be of millions of blocks that hold nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,21 @@ import functools
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from headwater.blocks import MemoryBlocks, SpooledBlocks
+from headwater.car import MIB
 from headwater.errors import TransientError
+from repo_backfill.busy import BusyError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+INDEX_BYTES: Final = 256 * MIB
+"""For all files together. The index of the largest CAR there may be (`headwater.car.CarLimits`) fits in."""
+_INDEX_BYTES_A_BLOCK: Final = 28
+_AGAIN_SECONDS: Final = 30.0
 
 
 class MemoryBudget:
@@ -38,11 +49,13 @@ class MemoryBudget:
 class CarStore:
     """The blocks of one repo (``headwater.blocks.Blocks``), moved to a file when the budget is used up.
 
-    ``count`` is how many were put, doubled ones included.
+    ``index`` is the budget of what finds blocks in files. ``count`` is how many were put, doubled ones included.
     """
 
-    def __init__(self, budget: MemoryBudget, directory: Path) -> None:
+    def __init__(self, budget: MemoryBudget, index: MemoryBudget, directory: Path) -> None:
         self._budget = budget
+        self._index = index
+        self._indexed = 0
         self._directory = directory
         self._memory = MemoryBlocks()
         self._taken = 0
@@ -61,9 +74,15 @@ class CarStore:
         return self._store is not self._memory
 
     def put_all(self, blocks: list[tuple[bytes, bytes]]) -> None:
-        """Keep blocks whose hashes have been checked. Raises TransientError when the disk refuses."""
-        self._store.put_all(blocks)
+        """Keep blocks whose hashes have been checked.
+
+        Raises TransientError when the disk refuses, and BusyError when other large repos leave no memory for finding
+        this one's blocks.
+        """
         self.count += len(blocks)
+        if self.spooled:
+            self._grow_index()
+        self._store.put_all(blocks)
         if self._store is self._memory:
             grown = self._memory.bytes_held - self._taken
             if self._budget.take(grown):
@@ -90,9 +109,17 @@ class CarStore:
         self._store.close()
         self._give_back()
         self._budget.give_back(self._beside)
-        self._beside = 0
+        self._index.give_back(self._indexed)
+        self._beside = self._indexed = 0
+
+    def _grow_index(self) -> None:
+        grown = self.count * _INDEX_BYTES_A_BLOCK - self._indexed
+        if not self._index.take(grown):
+            raise BusyError("large repos have taken the memory that there is for them", retry_after=_AGAIN_SECONDS)
+        self._indexed += grown
 
     def _move_to_file(self) -> None:
+        self._grow_index()
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             spool = SpooledBlocks(str(self._directory))

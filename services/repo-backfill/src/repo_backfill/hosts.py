@@ -19,6 +19,7 @@ from headwater.bus.hosts import MAX_HOSTS_TOLD, HostsReport, PauseCause
 from headwater.clock import now_us
 from headwater.errors import InvalidInputError, Reason, TransientError
 from headwater.rate_limit import RateLimit
+from repo_backfill.busy import BusyError
 from repo_backfill.host_record import HostRecord
 
 _RESERVE = 0.05
@@ -27,8 +28,8 @@ _PAUSE_CAP = 120.0
 _MAX_HOSTS = 10_000
 
 
-class HostBusyError(TransientError):
-    """The host cannot be asked soon. It is no failure of the host's: the job comes again after ``retry_after``."""
+class HostBusyError(BusyError):
+    """The host cannot be asked soon. It is no failure of the host's."""
 
 
 class HostLimiter:

@@ -23,7 +23,7 @@ from headwater.clock import now_us
 from headwater.errors import InvalidInputError, InvariantError, Reason, TransientError
 from repo_backfill import metrics
 from repo_backfill.attempt import Attempt, DoubtfulRepoError
-from repo_backfill.hosts import HostBusyError
+from repo_backfill.busy import BusyError
 from repo_backfill.progress import OvertakenError, Progress
 from repo_backfill.signals import JobSignals
 from repo_backfill.tools import Tools
@@ -183,7 +183,7 @@ class Job:
     async def _try_later(self, signals: JobSignals, error: TransientError) -> Disposition:
         part = self._progress.part
         assert part is not None
-        if isinstance(error, HostBusyError):
+        if isinstance(error, BusyError):
             delay, tries, reason = error.retry_after or 1.0, part.tries, None
         else:
             tries, most, reason = part.tries + 1, self._tools.settings.headwater_fetch_tries, Reason.UNREACHABLE

@@ -11,6 +11,7 @@ from headwater.errors import InvalidInputError, Reason, TransientError
 from headwater.http import GuardedHttp, StreamedAnswer
 from headwater.rate_limit import parse_rate_limit
 from headwater.tid import is_tid
+from repo_backfill.busy import BusyError
 from repo_backfill.hosts import HostLimiter
 from repo_backfill.xrpc import refusal
 
@@ -77,6 +78,8 @@ class PdsClient:
         async with self._hosts.request(pds, rank=turn.rank, patience=turn.patience):
             try:
                 yield
+            except BusyError:
+                raise  # we are, the host is not
             except TransientError as error:
                 self._hosts.failed(pds, error)
                 raise

@@ -43,4 +43,5 @@ class Tools:
     publisher: Publisher
     dead_letters: DeadLetters
     budget: MemoryBudget
+    index_budget: MemoryBudget
     fetching: Slots
