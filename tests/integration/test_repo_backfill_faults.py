@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 from backfill_rig import JobState, Rig, backfill_bus, running, settings_for, world_of_two_hosts
+from headwater.bus.jobs import CancelPart, FetchPart, FetchState
 from headwater.clock import now_us
 from headwater.errors import Reason
 from repo_backfill import repo_car
+from repo_backfill.progress import Progress
+from repo_backfill.signals import Switchboard
 from simulator.faults import (
     GET_REPO,
     Answer,
@@ -133,6 +136,29 @@ async def test_what_is_wrong_for_good_fails_at_once(
     assert (status.state, status.reason, status.attempt) == (JobState.FAILED, reason, 1), status
     assert bus.seen(jobs[0]).rows() == {}
     assert unharmed.state is JobState.DONE
+
+
+async def test_who_cancels_as_the_job_begins_to_wait_is_heard(
+    bus: Rig, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The gateway has seen it at work, and so does not send the request again."""
+    account = world.add_account()
+    account.fault(Answer(status=429, headers={"Retry-After": "900"}, times=None))
+    write = Progress.write
+
+    async def cancelled_before(progress: Progress, **changes: Any) -> FetchPart:
+        if changes.get("state") is FetchState.WAITING:
+            await bus.jobs.put_cancel(account.did, job, CancelPart(requested_at_us=now_us()))
+        return await write(progress, **changes)
+
+    async def unheard(*_: object) -> None:
+        """Messages can be lost."""
+
+    monkeypatch.setattr(Progress, "write", cancelled_before)
+    monkeypatch.setattr(Switchboard, "_heard", unheard)
+    async with running(settings_for(bus.url, world.plc.url, tmp_path)):
+        job = await bus.ask(account.did)
+        assert (await bus.final(account.did, job)).state is JobState.CANCELLED
 
 
 async def test_a_host_that_never_ends_keeps_nobody_of_another_waiting(bus: Rig, world: World, tmp_path: Path):

@@ -200,8 +200,16 @@ class Job:
             detail=error.detail,
             next_try_at_us=now_us() + int(delay * 1_000_000),
         )
+        if await self._is_cancelled():
+            return await self._give_up(signals, FetchState.CANCELLED, None, None)
         log.info("job %s waits %.1f s: %s", self._request.job_id, delay, error.detail)
         return Disposition(Settlement.NACK, delay)
+
+    async def _is_cancelled(self) -> bool:
+        """To be asked when it is written down that the job waits: whoever cancels writes that down, and looks then
+        whether it waits and has to be sent at once. So one of the two sees the other."""
+        did, job_id = self._request.did, self._request.job_id
+        return (await self._tools.jobs.heard([(did, job_id)], "cancel"))[job_id].cancelled
 
     async def _give_up(
         self, signals: JobSignals, state: FetchState, reason: Reason | None, detail: str | None
