@@ -45,7 +45,7 @@ async def test_a_user_brings_the_own_account(
     alice = world.add_account()
     alice.seed_records(300)
     user = User(gateway, alice)
-    assert (await user.says("GET", "settings")).json()["last_backfill_at_us"] is None
+    assert (await user.says("GET", "settings")).json()["last_backfill_at"] is None
     job_id = accepted(await user.says("POST", "backfill", json={"days": 0}))
     await gateway.until(job_id, "done")
     assert_same(await rows_of(database, alice.did), alice.expected())

@@ -169,6 +169,7 @@ async def test_stats_and_settings_come_from_the_indexer(gateway: RunningGateway,
     assert stats["collections"][0]["collection"] == "app.bsky.feed.post"
     settings = (await gateway.read(alice, "settings", Method.GET_SETTINGS)).json()
     assert (settings["did"], settings["last_backfill_at_us"], settings["last_backfill_days"]) == (alice.did, 5, 30)
+    assert settings["last_backfill_at"] == "1970-01-01T00:00:00.000005Z"
 
 
 async def test_unknown_paths_and_methods_are_problems_too(gateway: RunningGateway) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 from headwater.bus.jobs import BackfillRequest
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MOST_STANDINGS: Final = 1_000
 """Accounts in one question or answer about many."""
 MOST_REPO_STATES: Final = 256
@@ -128,6 +130,13 @@ class AccountSettings(_Message):
     incomplete: bool = False
     floor_rev: str | None = None
     may_be_recommended: bool = True
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def last_backfill_at(self) -> datetime | None:
+        """``last_backfill_at_us`` as a date, in UTC (RFC 3339)."""
+        at_us = self.last_backfill_at_us
+        return None if at_us is None else _EPOCH + timedelta(microseconds=at_us)
 
 
 class ChangePrivacy(_Message):

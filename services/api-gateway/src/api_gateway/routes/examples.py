@@ -68,6 +68,7 @@ SETTINGS: Final = {
     "status": "active",
     "rev": "3mmqebwgjmc2a",
     "last_backfill_at_us": _AT_US,
+    "last_backfill_at": "2026-05-28T20:26:40Z",
     "last_backfill_days": 30,
     "sync_state": "synchronized",
     "desync_reason": None,

@@ -132,5 +132,5 @@ async def get_stats(
 async def get_settings(
     gateway: GatewayDep, account: Annotated[Account, Depends(account_for(Method.GET_SETTINGS))]
 ) -> AccountSettings:
-    """Your settings. ``last_backfill_at_us`` moves when a backfill is done, never when one fails."""
+    """Your settings. ``last_backfill_at`` moves when a backfill is done, never when one fails."""
     return await account_settings(gateway.bus, account.did)
