@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from firehose_backfill.listing_client import ListingClient
 from firehose_backfill.outcomes import Outcomes
 from firehose_backfill.statuses import Statuses
 from firehose_backfill.table import Table
-from headwater.bus.firehose import FirehosePlan, LiveProgress, PieceState, live_key
+from headwater.bus.firehose import FirehosePlan, LiveProgress, PieceState, live_key, new_plan
 from headwater.bus.firehose_store import FirehoseStore
 from headwater.bus.jobs import BackfillRequest
 from headwater.bus.publish import Publisher
@@ -28,11 +29,15 @@ from headwater.bus.round_trip import round_trip
 from headwater.bus.streams import BUCKET_CONTROL, BUCKET_FIREHOSE, STREAM_REQUESTS
 from headwater.bus.subjects import FOLLOWED, STANDINGS
 from headwater.cancelling import cancel_and_wait
+from headwater.clock import now_us
 from headwater.dns_lookup import DnsLookup
 from headwater.egress import egress_policy
 from headwater.http import GuardedHttp
 from headwater.identity import IdentityResolver
+from simulator.account import Account
 from simulator.world import World
+
+OLD_DAYS = 40
 
 
 class NoWindow:
@@ -146,3 +151,28 @@ async def history_rig(url: str, world: World) -> AsyncIterator[HistoryRig]:
 
         statuses = partial(Statuses, table, Publisher(bus.js, bus.client.max_payload), http, pds_of)
         yield HistoryRig(bus, store, tools, NoWindow(store), stand_in, statuses)
+
+
+def half_old_world() -> World:
+    """Five accounts: written to 40 days ago, the last two also today; one is not in the relay's list."""
+    world = World(seed=77, now_us=int(time.time() - OLD_DAYS * 86_400) * 1_000_000, hosts=3)
+    for index in range(5):
+        world.add_account(host=world.hosts[index % 2]).create("app.bsky.feed.post", {"text": f"old {index}"})
+    world.clock.advance(int((OLD_DAYS - 0.1) * 86_400))
+    for account in world.accounts[3:]:
+        account.create("app.bsky.feed.post", {"text": "new"})
+    hidden = world.add_account("hidden.sim.test", host=world.hosts[2])
+    hidden.create("app.bsky.feed.post", {"text": "not in the relay's list"})
+    world.relay.unlisted_hosts.add(world.hosts[2].name)
+    return world
+
+
+async def ask(history: HistoryRig, days: int) -> str:
+    _, revision = await history.store.plan()
+    asked = new_plan(days, now_us(), "operator")
+    assert await history.store.change_plan(asked, revision)
+    return asked.plan_id
+
+
+def dids(*accounts: Account) -> set[str]:
+    return {account.did for account in accounts}

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 from api_gateway.rates import Rates
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from clock import Clock
 
 
 def test_the_first_look_knows_no_rate_and_later_ones_the_growth_a_second() -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     rates = Rates(clock)
     assert rates.look({"a": 10}) == {}
     clock.now += 0.2
@@ -26,7 +19,7 @@ def test_the_first_look_knows_no_rate_and_later_ones_the_growth_a_second() -> No
 
 
 def test_what_begins_anew_and_what_is_long_ago_has_none() -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     rates = Rates(clock)
     rates.look({"a": 1000, "b": 0})
     clock.now += 2
@@ -36,7 +29,7 @@ def test_what_begins_anew_and_what_is_long_ago_has_none() -> None:
 
 
 def test_very_many_looks_are_not_kept() -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     rates = Rates(clock)
     for number in range(10_000):
         clock.now += 0.01

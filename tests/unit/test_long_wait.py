@@ -6,15 +6,8 @@ import logging
 
 import pytest
 
+from clock import Clock
 from headwater.long_wait import LongWait
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

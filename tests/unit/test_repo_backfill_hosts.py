@@ -7,6 +7,7 @@ from typing import cast
 
 import pytest
 
+from clock import Clock
 from headwater.errors import InvalidInputError, Reason, TransientError
 from headwater.http import GuardedHttp
 from headwater.rate_limit import RateLimit
@@ -15,14 +16,6 @@ from repo_backfill.hosts import HostBusyError, HostLimiter
 from repo_backfill.pds import CarLimits, PdsClient, Turn
 
 A, B = "https://a.example", "https://b.example"
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -19,6 +19,11 @@ class HostPace:
         self._running: list[float] = []
         self._next = 0.0
 
+    @property
+    def running(self) -> int:
+        """How many requests are under way."""
+        return len(self._running)
+
     def began(self, now: float) -> None:
         """A request begins."""
         self._running.append(now)

@@ -18,8 +18,6 @@ class HostRecord:
         self.connections = Slots(connections)
         self.pace = HostPace(connections)
         self.waiting: Counter[int] = Counter()
-        self.users = 0
-        self.running = 0
         self.tokens = tokens
         self.refilled_at = now
         self.paused_until = 0.0
@@ -30,6 +28,16 @@ class HostRecord:
         self._errors: Counter[str] = Counter()
         self._last_error: str | None = None
         self._last_error_at_us: int | None = None
+
+    @property
+    def running(self) -> int:
+        """How many requests are under way."""
+        return self.pace.running
+
+    @property
+    def users(self) -> int:
+        """How many requests are under way or wait for their turn."""
+        return self.running + self.waiting.total()
 
     @property
     def errors(self) -> int:
@@ -73,7 +81,7 @@ class HostRecord:
             cause=self._cause if paused else None,
             paused_until_us=now_us() + int((self.paused_until - now) * 1_000_000) if paused else None,
             running=self.running,
-            waiting=self.users - self.running,
+            waiting=self.waiting.total(),
             tokens=round(self.tokens, 2),
             requests=self.requests,
             limit=None if limits is None else limits.limit,

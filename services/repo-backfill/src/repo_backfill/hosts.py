@@ -71,7 +71,6 @@ class HostLimiter:
         host = self._host(origin)
         if host.before(rank) >= self._most_waiting:
             raise HostBusyError("many wait for the host", retry_after=self._come_again(host))
-        host.users += 1
         host.waiting[rank] += 1
         waits = True
         try:
@@ -90,18 +89,15 @@ class HostLimiter:
             raise HostBusyError("waiting for the host's turn", retry_after=again) from None
         finally:
             host.waiting[rank] -= waits
-            host.users -= 1
 
     @asynccontextmanager
     async def _under_way(self, host: HostRecord) -> AsyncIterator[None]:
         began = self._clock()
-        host.running += 1
         host.requests += 1
         host.pace.began(began)
         try:
             yield
         finally:
-            host.running -= 1
             host.pace.ended(began, self._clock())
 
     def _come_again(self, host: HostRecord) -> float:
